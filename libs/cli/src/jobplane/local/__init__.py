@@ -1,0 +1,1 @@
+"""The embedded mode: NATS, PostgreSQL and every service as processes of one machine."""

@@ -1,0 +1,53 @@
+"""Loopback TCP ports: which are free, and when somebody answers."""
+
+import contextlib
+import errno
+import socket
+import time
+from collections.abc import Callable
+
+LOOPBACK = "127.0.0.1"
+_POLL_S = 0.005
+
+
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    """Whether this process could listen on the port. Raises PermissionError for a privileged port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+        return True
+
+
+def keep_or_choose(port: int | None) -> int:
+    """The port of the last start if it is still free, otherwise another."""
+    return port if port is not None and is_free(port) else free_port()
+
+
+def answers(port: int) -> bool:
+    """Whether somebody accepts connections on the port."""
+    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=0.2):
+        return True
+    return False
+
+
+def wait_until(ready: Callable[[], bool], *, timeout_s: float) -> bool:
+    """Ask again every few milliseconds; False when the time is over."""
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True

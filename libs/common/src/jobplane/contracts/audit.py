@@ -1,0 +1,122 @@
+"""The AuditLog as everybody sees it: one entry per event of every journal."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from jobplane.contracts.message import Fact
+
+
+class AuditAction(StrEnum):
+    """What happened, in one word; every event type has exactly one."""
+
+    JOB_CREATED = "JOB_CREATED"
+    JOB_STARTED = "JOB_STARTED"
+    JOB_COMPLETED = "JOB_COMPLETED"
+    JOB_FAILED = "JOB_FAILED"
+    JOB_RETRY = "JOB_RETRY"
+    JOB_CANCELLED = "JOB_CANCELLED"
+    JOB_FORCE_RUN = "JOB_FORCE_RUN"
+    JOB_RELEASED = "JOB_RELEASED"
+    JOB_ORPHANED = "JOB_ORPHANED"
+    JOB_STOP_CONFIRMED = "JOB_STOP_CONFIRMED"
+    JOB_FINISHED_ANYWAY = "JOB_FINISHED_ANYWAY"
+    JOB_STOP_UNCONFIRMED = "JOB_STOP_UNCONFIRMED"
+    USER_CREATED = "USER_CREATED"
+    PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105 - an action, not a secret
+    LOGIN_SUCCEEDED = "LOGIN_SUCCEEDED"
+    LOGIN_FAILED = "LOGIN_FAILED"
+    LOGGED_OUT = "LOGGED_OUT"
+    COMMAND_REFUSED = "COMMAND_REFUSED"
+    ASSET_UPLOADED = "ASSET_UPLOADED"
+
+
+class AuditActor(Fact):
+    """Who did it."""
+
+    id: str
+    """Pseudonymous id."""
+    name: str | None = None
+    """Filled by the gateway from its accounts; none once erased."""
+    role: str | None = None
+    """The role they had then."""
+    kind: str
+    """``user``, ``token``, ``worker``, ``system``, ``agent`` or ``anonymous``."""
+    origin: str | None = None
+    """Reference to the source address."""
+    address: str | None = None
+    """Source address, filled by the gateway; none once erased."""
+
+
+class AuditTarget(Fact):
+    """What it was done to."""
+
+    type: str
+    """``job``, ``user``, ``asset``, ``command`` or ``route``."""
+    id: str | None
+    """Its id."""
+
+
+class AuditItem(Fact):
+    """One entry of the AuditLog."""
+
+    position: int
+    """The log's own order, gapless from 1."""
+    source: str
+    """The stream it was read from, e.g. ``EVT_JOBS``."""
+    source_position: int
+    """Its position there."""
+    at: datetime
+    """When it happened."""
+    action: AuditAction
+    """What happened."""
+    actor: AuditActor
+    """Who did it."""
+    reason: str | None = None
+    """Why, in the actor's words."""
+    target: AuditTarget
+    """What it was done to."""
+    before: str | None = None
+    """Status before."""
+    after: str | None = None
+    """Status after."""
+    outcome: Literal["accepted", "refused"]
+    """Whether it was done."""
+    code: str | None = None
+    """Why it was refused, or the type of the error of a failed run."""
+    command_id: str | None = None
+    """The command that caused it."""
+    correlation_id: str
+    """Groups everything that one request caused."""
+    trace_id: str
+    """W3C trace."""
+    count: int = 1
+    """How many alike refusals this entry sums up."""
+
+
+class AuditPage(Fact):
+    """One page, newest first."""
+
+    items: list[AuditItem]
+    """The entries."""
+    next_cursor: str | None = None
+    """For the next page; none on the last."""
+
+
+class AuditQuery(Fact):
+    """Which entries; filters compose by AND."""
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = None
+    action: list[AuditAction] = Field(default_factory=list)
+    actor: str | None = None
+    """Actor id."""
+    target: str | None = None
+    """Target id."""
+    outcome: Literal["accepted", "refused"] | None = None
+    command_id: str | None = None
+    correlation_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None

@@ -1,0 +1,73 @@
+"""What can be asked of the jobs service over the command stream (workers use their own protocol)."""
+
+from datetime import datetime
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, JsonValue
+
+from jobplane.contracts.ids import JobId
+from jobplane.contracts.message import Message
+from jobplane.contracts.subjects import QUEUE_PATTERN
+
+KIND_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+MAX_TAGS: Final = 32
+DEFAULT_MAX_ATTEMPTS: Final = 5
+MAX_TIMEOUT_S: Final = 7 * 24 * 3600
+
+Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f,]+$")]
+
+
+class CreateJob(Message):
+    """Accept a new job; where its unique key is taken the job that holds it is answered instead."""
+
+    type: Literal["create"] = "create"
+    job_id: JobId
+    """Chosen by the issuer: UUIDv7."""
+    kind: str = Field(pattern=KIND_PATTERN)
+    """Which handler runs it."""
+    payload: dict[str, JsonValue] = Field(default_factory=dict)
+    """At most 256 KiB of JSON."""
+    queue: str = Field(default="default", pattern=QUEUE_PATTERN)
+    """Where workers look for it."""
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Higher runs first."""
+    run_at: datetime | None = None
+    """Not before this instant; at once if left out."""
+    max_attempts: int = Field(default=DEFAULT_MAX_ATTEMPTS, ge=1, le=100)
+    """How many attempts it may take."""
+    timeout_ms: int | None = Field(default=None, ge=100, le=MAX_TIMEOUT_S * 1000)
+    """How long one run may take."""
+    tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS)
+    """Words to find it by."""
+    unique_key: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+    """At most one PENDING or RUNNING job of this kind may have it."""
+    asset: str | None = Field(default=None, max_length=200, pattern=r"^[A-Za-z0-9._/-]+$")
+    """A key in the object store, never a path or an address."""
+
+
+class RetryJob(Message):
+    """Run a FAILED job again: attempts start over, its history stays."""
+
+    type: Literal["retry"] = "retry"
+    job_id: JobId
+    """The job."""
+
+
+class CancelJob(Message):
+    """Stop a PENDING or RUNNING job; a running one is fenced at once and its worker told."""
+
+    type: Literal["cancel"] = "cancel"
+    job_id: JobId
+    """The job."""
+
+
+class ForceRunJob(Message):
+    """Run a PENDING job now, before all priorities."""
+
+    type: Literal["run"] = "run"
+    job_id: JobId
+    """The job."""
+
+
+AnyJobCommand = CreateJob | RetryJob | CancelJob | ForceRunJob
+VERBS: Final = ("create", "retry", "cancel", "run")

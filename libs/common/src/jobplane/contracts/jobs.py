@@ -1,0 +1,177 @@
+"""Jobs as everybody sees them: status, the view, the list, the history, the counts."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from pydantic import Field, JsonValue
+
+from jobplane.contracts.actors import Actor
+from jobplane.contracts.ids import CommandId, JobId, Position
+from jobplane.contracts.message import Fact
+
+MAX_PAYLOAD_BYTES: Final = 256 * 1024
+MAX_RESULT_BYTES: Final = 256 * 1024
+MAX_STACK_CHARS: Final = 32 * 1024
+MAX_MESSAGE_CHARS: Final = 4 * 1024
+
+
+class JobStatus(StrEnum):
+    """Where a job stands; PENDING with `run_at` in the future waits for its time or its next attempt."""
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+FINISHED: Final = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class StopState(StrEnum):
+    """What became of the run that a cancel interrupted."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    FINISHED_ANYWAY = "finished_anyway"
+    UNCONFIRMED = "unconfirmed"
+
+
+class JobErrorView(Fact):
+    """Why the last run failed."""
+
+    type: str
+    """Name of the exception or a word of the platform (``timeout``, ``orphaned``)."""
+    message: str = ""
+    """What it said, at most 4,096 characters."""
+    stack: str | None = None
+    """The stack, at most 32 KiB; not in lists."""
+    fingerprint: str
+    """16 hexadecimal digits: failures with the same cause share it."""
+
+
+class JobView(Fact):
+    """A job, as the REST API shows it; lists leave out payload, result and error.stack."""
+
+    id: JobId
+    """UUIDv7: ids sort by creation."""
+    kind: str
+    """What the job does; a worker has one handler per kind."""
+    queue: str
+    """Where workers look for it."""
+    status: JobStatus
+    """Where it stands."""
+    priority: int
+    """Higher runs first; 0 is ordinary."""
+    run: int
+    """How many runs were ever started; never resets."""
+    attempt: int
+    """How many counted runs were started since the last reset."""
+    max_attempts: int
+    """How many attempts it may take before it is FAILED."""
+    run_at: datetime
+    """Not started before this instant."""
+    created_at: datetime
+    """When it was accepted."""
+    started_at: datetime | None = None
+    """When its latest run started."""
+    finished_at: datetime | None = None
+    """When it was completed, failed or cancelled."""
+    version: int
+    """Counts its events; the ETag."""
+    position: Position
+    """Position of its latest event."""
+    payload: dict[str, JsonValue] | None = None
+    """What the worker gets."""
+    result: JsonValue = None
+    """What the worker answered."""
+    error: JobErrorView | None = None
+    """Why the latest run failed."""
+    tags: list[str] = Field(default_factory=list)
+    """Words to find it by."""
+    unique_key: str | None = None
+    """At most one PENDING or RUNNING job of a kind has it."""
+    progress: float | None = None
+    """How far the run is, 0 to 1, where the worker tells."""
+    worker: str | None = None
+    """Who runs it, or ran it last."""
+    asset: str | None = None
+    """The uploaded file it works on."""
+    trace_id: str
+    """W3C trace of the request that created it."""
+    timeout_s: float | None = None
+    """How long one run may take, in seconds."""
+    forced: bool = False
+    """Whether an admin put it before all priorities."""
+    stop: StopState | None = None
+    """After the cancel of a running job: what became of that run."""
+
+
+class JobPage(Fact):
+    """One page of a list, newest first."""
+
+    items: list[JobView]
+    """Without payload, result and error.stack."""
+    next_cursor: str | None = None
+    """Give it back as `cursor` for the next page; none on the last page."""
+
+
+class HistoryItem(Fact):
+    """One event of a job, oldest first in a history."""
+
+    position: Position
+    """Position in the journal."""
+    version: int
+    """The job's version after it."""
+    type: str
+    """Event type, e.g. ``job.retried.v1``."""
+    at: datetime
+    """When it was recorded."""
+    actor: Actor
+    """Who caused it."""
+    reason: str | None
+    """Why, in the actor's words."""
+    command_id: CommandId | None
+    """The command that caused it."""
+    trace_id: str
+    """W3C trace."""
+    before: JobStatus | None
+    """Status before it; none for the creation."""
+    after: JobStatus
+    """Status after it."""
+    data: dict[str, JsonValue] = Field(default_factory=dict)
+    """What else the event says (run, attempt, worker, error, retry_at, …), bodies included where the owner still has them."""
+
+
+class History(Fact):
+    """All events of a job."""
+
+    items: list[HistoryItem]
+    """Oldest first."""
+    next_cursor: str | None = None
+    """For the next page; none on the last."""
+
+
+class QueueStats(Fact):
+    """One queue's numbers."""
+
+    queue: str
+    """Its name."""
+    pending: int
+    """Jobs waiting (also for their time)."""
+    running: int
+    """Jobs being run."""
+    oldest_at: datetime | None
+    """Since when the oldest job that may run waits; none when nothing waits."""
+
+
+class Stats(Fact):
+    """Exact counts, from maintained counters."""
+
+    by_status: dict[JobStatus, int]
+    """One number per status; every status is there."""
+    queues: list[QueueStats]
+    """By name."""
+    position: Position
+    """The journal position that they are true for."""

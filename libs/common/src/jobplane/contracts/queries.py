@@ -1,0 +1,80 @@
+"""What services ask each other over `<service>.query.<name>`: a JSON request, a `Reply` in return.
+
+jobs.query.list     ListJobs → JobPage           jobs.query.detail   OneJob → JobView
+jobs.query.history  OneJobHistory → History      jobs.query.stats    Nothing → Stats
+jobs.query.command  OneCommand → CommandOutcome  jobs.query.journal  Nothing → JournalFigures
+audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
+"""
+
+from typing import Generic, TypeVar
+
+from pydantic import Field, JsonValue
+
+from jobplane.contracts.ids import CommandId, JobId
+from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.message import Fact
+
+T = TypeVar("T")
+
+
+class Problem(Fact):
+    """Why a query has no answer."""
+
+    code: str
+    """E.g. ``job_not_found``, ``invalid_cursor``, ``unavailable``."""
+    detail: str
+    """One sentence that says what to do."""
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Reply(Fact, Generic[T]):
+    """The answer to a query: exactly one of the two is set."""
+
+    ok: T | None = None
+    problem: Problem | None = None
+
+
+class Nothing(Fact):
+    """A query without parameters."""
+
+
+class ListJobs(Fact):
+    """Jobs, newest first; filters compose by AND, several values of one filter by OR."""
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = None
+    status: list[JobStatus] = Field(default_factory=list)
+    queue: list[str] = Field(default_factory=list)
+    kind: list[str] = Field(default_factory=list)
+
+
+class OneJob(Fact):
+    """One job, with payload, result and error."""
+
+    job_id: JobId
+
+
+class OneJobHistory(Fact):
+    """All events of one job, oldest first."""
+
+    job_id: JobId
+    limit: int = Field(default=200, ge=1, le=500)
+    cursor: str | None = None
+
+
+class OneCommand(Fact):
+    """The outcome of one command, if it has one."""
+
+    command_id: CommandId
+
+
+class JournalFigures(Fact):
+    """How far a journal and its relay are."""
+
+    position: int
+    """Head of the journal."""
+    relayed: int
+    """Last sequence known to be in the stream."""
+    epoch: int
+    halted: str | None = None
+    """Why writes are halted, if they are."""
