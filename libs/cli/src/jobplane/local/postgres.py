@@ -35,6 +35,7 @@ max_wal_size = 512MB
 random_page_cost = 1.1
 checkpoint_timeout = 15min
 max_wal_senders = 0
+max_logical_replication_workers = 0
 jit = off
 huge_pages = off
 timezone = 'UTC'

@@ -1,0 +1,3 @@
+"""Every test sees the fixtures of `tests.support`."""
+
+pytest_plugins = ["tests.support.fixtures"]

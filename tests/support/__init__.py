@@ -1,0 +1,1 @@
+"""What tests of every part share: real servers, and one way to wait."""

@@ -1,0 +1,57 @@
+"""The fixtures every test may ask for."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobplane.local.postgres import PostgresServer
+from tests.support import servers
+from tests.support.servers import Bus, Database
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole session; ask for `database` instead, unless the server itself is tested."""
+    server = servers.start_postgres(tmp_path_factory.mktemp("postgres"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: PostgresServer) -> Database:
+    """Roles, schemas and every service's tables."""
+    return servers.create_template(postgres_server, "template_migrated", migrated=True)
+
+
+@pytest.fixture(scope="session")
+def blank_template(postgres_server: PostgresServer) -> Database:
+    """Roles and schemas, no tables."""
+    return servers.create_template(postgres_server, "template_blank", migrated=False)
+
+
+@pytest.fixture
+def database(migrated_template: Database) -> Iterator[Database]:
+    """A fresh, migrated database: `database.url("jobs")`, `.owner_url`, `.admin_url`."""
+    copy = servers.copy_of(migrated_template)
+    yield copy
+    servers.drop(copy)
+
+
+@pytest.fixture
+def blank_database(blank_template: Database) -> Iterator[Database]:
+    """A fresh database with roles and empty schemas, for tests that bring their own tables."""
+    copy = servers.copy_of(blank_template)
+    yield copy
+    servers.drop(copy)
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[Bus]:
+    """A fresh nats-server with the real users (about 50 ms): `bus.url("worker")`, `.stop()`, `.kill()`, `.start()`."""
+    server = Bus(tmp_path / "bus")
+    server.start()
+    yield server
+    server.stop()
+    shutil.rmtree(server.directory, ignore_errors=True)
