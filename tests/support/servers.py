@@ -43,11 +43,11 @@ class Database:
         return postgres.url(role, SECRETS.roles[role], f"{ports.LOOPBACK}:{self.server.port}", self.name)
 
 
-def start_postgres(directory: Path) -> postgres.PostgresServer:
+def start_postgres(directory: Path, port: int | None = None) -> postgres.PostgresServer:
     """A quick, forgetful server: the machine may not lose power during a test."""
     server = postgres.start(
         directory / "postgres",
-        port=ports.free_port(),
+        port=port or ports.free_port(),
         password=SECRETS.postgres_password,
         log=directory / "postgres.log",
         extra_settings=_QUICK,
@@ -82,6 +82,37 @@ def drop(database: Database) -> None:
     """Remove a copy, whoever is still connected."""
     with psycopg.connect(database.server.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(database.name)))
+
+
+class PrivateDatabase:
+    """A migrated database on a PostgreSQL of its own, for tests that take the server away."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._server = start_postgres(directory)
+        self._database = create_template(self._server, "jobplane", migrated=True)
+
+    def url(self, service: str) -> str:
+        """As the role of one service; the same before and after a restart."""
+        return self._database.url(service)
+
+    @property
+    def admin_url(self) -> str:
+        """As the superuser."""
+        return self._database.admin_url
+
+    def stop(self) -> None:
+        """An orderly end: connections are closed, transactions roll back."""
+        self._server.stop()
+
+    def kill(self) -> None:
+        """End it without warning (kill -9); its helpers notice and end too."""
+        self._server.process.send_signal(signal.SIGKILL)
+        self._server.process.wait()
+
+    def start(self) -> None:
+        """Start again on the same port with the same files."""
+        self._server = start_postgres(self._directory, port=self._server.port)
 
 
 @dataclass(slots=True)
