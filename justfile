@@ -1,0 +1,51 @@
+# The recipes of everyday work; `just` alone lists them. Everything runs from .venv (`./jobplane install --dev` makes it).
+
+set shell := ["sh", "-euc"]
+
+bin := justfile_directory() / ".venv/bin"
+members := "common worker cli jobs audit health gateway images"
+
+# list the recipes
+default:
+    @{{bin}}/just --list --unsorted
+
+# format, lint, types, layering, dependencies and compose file: everything that needs no server
+check:
+    @{{bin}}/python tools/check.py
+
+# rewrite the code in the one format, and fix what ruff can fix
+format:
+    {{bin}}/ruff check --fix-only .
+    {{bin}}/ruff format .
+
+# every check and every test, as CI runs them
+test *arguments:
+    ./jobplane test {{arguments}}
+
+# rules without servers
+unit *arguments:
+    {{bin}}/pytest tests/unit tests/contracts {{arguments}}
+
+# one service at a time against a real PostgreSQL and nats-server
+integration *arguments:
+    {{bin}}/pytest tests/integration {{arguments}}
+
+# the whole platform as real processes
+system *arguments:
+    {{bin}}/pytest tests/system {{arguments}}
+
+# the console in a real browser
+e2e *arguments:
+    {{bin}}/pytest tests/e2e {{arguments}}
+
+# renew requirements*.lock: third-party packages with hashes, kept at their versions unless --upgrade is given
+lock *arguments:
+    {{bin}}/python tools/lock.py {{arguments}}
+
+# documents that are generated from the code
+docs:
+    {{bin}}/python -m jobplane.jobs.state_machine
+
+# run the platform here (options as `./jobplane up --help` lists them)
+up *arguments:
+    ./jobplane up {{arguments}}
