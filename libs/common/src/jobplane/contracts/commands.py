@@ -1,9 +1,8 @@
 """What can be asked of the jobs service over the command stream (workers use their own protocol)."""
 
-from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.message import Message
@@ -31,7 +30,7 @@ class CreateJob(Message):
     """Where workers look for it."""
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Higher runs first."""
-    run_at: datetime | None = None
+    run_at: AwareDatetime | None = None
     """Not before this instant; at once if left out."""
     max_attempts: int = Field(default=DEFAULT_MAX_ATTEMPTS, ge=1, le=100)
     """How many attempts it may take."""

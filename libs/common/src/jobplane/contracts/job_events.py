@@ -85,7 +85,7 @@ class JobReleased(RunEvent):
 
     TYPE = "job.released.v1"
     cause: str
-    """``drained``, or ``forgotten``: two successive beats did not mention it."""
+    """``drained``, ``forgotten`` (two successive beats did not mention it) or ``stopped`` (nobody cancelled it)."""
 
 
 class JobCompleted(RunEvent):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypedDict, assert_never
 
 from pydantic import JsonValue
@@ -34,6 +34,9 @@ from jobplane.jobs.retry_policy import backoff
 MAX_ORPHANINGS: Final = 3
 """So many leases that run out in a row fail the job: it probably kills its workers."""
 
+MAX_DELAY: Final = timedelta(days=3653)
+"""A job may wait about ten years for its time; beyond, it is a slip (and databases end before calendars do)."""
+
 TIMED_OUT: Final = ErrorFact(type="timeout", fingerprint=fingerprint("timeout", "", None))
 ORPHANED: Final = ErrorFact(type="orphaned", fingerprint=fingerprint("orphaned", "", None))
 
@@ -43,6 +46,7 @@ REFUSALS: Final[Mapping[str, str]] = {
     "job_not_failed": "Only a failed job can be retried: wait until this one has failed, or create a new job.",
     "job_not_pending": "Only a pending job can be started: look at its status, it runs already or is finished.",
     "job_not_due": "The job waits for its time: wait until it is due, or force it to run now.",
+    "run_at_too_far": "The time is more than ten years away: choose an earlier one, or leave it out to run at once.",
     "job_finished": "The job is finished, so there is nothing left to cancel: create or retry a job to run it again.",
     "unique_key_taken": "Another job that waits or runs holds the unique key: wait for that job, or cancel it first.",
 }
@@ -211,8 +215,11 @@ def _create(command: CreateJob, state: Job | None, context: Context) -> Decision
         return _refuse("job_exists", state)
     if command.unique_key is not None and context.holder is not None:
         return AlreadyThere(context.holder)
+    wanted = command.run_at or context.now
+    if wanted > context.now + MAX_DELAY:
+        return _refuse("run_at_too_far")
     # A time that has passed means "at once": it must not overtake what waits already.
-    run_at = context.now if command.run_at is None else max(command.run_at, context.now)
+    run_at = max(wanted.astimezone(UTC), context.now)
     return _happens(
         JobCreated(
             queue=command.queue,
@@ -237,9 +244,7 @@ def _lease(command: LeaseJob, state: Job, context: Context) -> Decision:
     if state.run_at > context.now and not state.forced:
         return _refuse("job_not_due", state, run_at=state.run_at.isoformat())
     started = JobStarted(
-        queue=state.queue,
-        kind=state.kind,
-        before=state.status,
+        **_job(state),
         after=JobStatus.RUNNING,
         run=state.run + 1,
         attempt=state.attempt + 1,
@@ -338,54 +343,38 @@ def _retry(state: Job, context: Context) -> Decision:
         return _refuse("job_not_failed", state)
     if state.unique_key is not None and context.holder is not None and context.holder != state.id:
         return _refuse("unique_key_taken", state, holder=context.holder)
-    return _happens(
-        JobRetried(
-            queue=state.queue,
-            kind=state.kind,
-            before=state.status,
-            after=JobStatus.PENDING,
-            run_at=context.now,
-        )
-    )
+    return _happens(JobRetried(**_job(state), after=JobStatus.PENDING, run_at=context.now))
 
 
 def _cancel(state: Job) -> Decision:
     if state.status in FINISHED:
         return _refuse("job_finished", state)
-    running = state.status is JobStatus.RUNNING
-    return _happens(
-        JobCancelled(
-            queue=state.queue,
-            kind=state.kind,
-            before=state.status,
-            after=JobStatus.CANCELLED,
-            run=state.run if running else None,
-            worker=state.worker if running else None,
-        )
-    )
+    if state.status is JobStatus.RUNNING:
+        return _happens(JobCancelled(**_job(state), after=JobStatus.CANCELLED, run=state.run, worker=state.worker))
+    return _happens(JobCancelled(**_job(state), after=JobStatus.CANCELLED))
 
 
 def _force_run(state: Job, context: Context) -> Decision:
     if state.status is not JobStatus.PENDING:
         return _refuse("job_not_pending", state)
-    return _happens(
-        JobForceRun(
-            queue=state.queue,
-            kind=state.kind,
-            before=state.status,
-            after=state.status,
-            run_at=context.now,
-        )
-    )
+    return _happens(JobForceRun(**_job(state), after=state.status, run_at=context.now))
 
 
-class _Run(TypedDict):
+class _Job(TypedDict):
     queue: str
     kind: str
     before: JobStatus
+
+
+class _Run(_Job):
     run: int
     attempt: int
     worker: str
+
+
+def _job(state: Job) -> _Job:
+    """What every event of the job says."""
+    return {"queue": state.queue, "kind": state.kind, "before": state.status}
 
 
 def _run(state: Job) -> _Run:

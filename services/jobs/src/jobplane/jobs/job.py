@@ -8,7 +8,6 @@ from typing import assert_never
 from jobplane.contracts.ids import BodyRef, JobId
 from jobplane.contracts.job_events import (
     AnyJobEvent,
-    ErrorFact,
     JobCancelled,
     JobCompleted,
     JobCreated,
@@ -212,17 +211,17 @@ def _completed(state: Job, event: JobCompleted, meta: Meta) -> Job:
 
 
 def _failed(state: Job, event: JobFailed, meta: Meta) -> Job:
-    return _with_error(
-        replace(
-            state,
-            version=meta.version,
-            status=event.after,
-            orphanings=0,
-            run_at=event.retry_at or state.run_at,
-            token=meta.token,
-            finished_at=meta.at if event.after in FINISHED else None,
-        ),
-        event.error,
+    return replace(
+        state,
+        version=meta.version,
+        status=event.after,
+        orphanings=0,
+        run_at=event.retry_at or state.run_at,
+        error_ref=event.error.body.ref if event.error.body else None,
+        error_type=event.error.type,
+        error_fingerprint=event.error.fingerprint,
+        token=meta.token,
+        finished_at=meta.at if event.after in FINISHED else None,
     )
 
 
@@ -237,7 +236,14 @@ def _orphaned(state: Job, event: JobOrphaned, meta: Meta) -> Job:
         token=meta.token,
         finished_at=meta.at if event.after in FINISHED else None,
     )
-    return _with_error(orphan, event.error) if event.error else orphan
+    if event.error is None:
+        return orphan
+    return replace(
+        orphan,
+        error_ref=event.error.body.ref if event.error.body else None,
+        error_type=event.error.type,
+        error_fingerprint=event.error.fingerprint,
+    )
 
 
 def _retried(state: Job, event: JobRetried, meta: Meta) -> Job:
@@ -256,16 +262,14 @@ def _retried(state: Job, event: JobRetried, meta: Meta) -> Job:
 
 
 def _cancelled(state: Job, event: JobCancelled, meta: Meta) -> Job:
-    cancelled = replace(state, version=meta.version, status=event.after, forced=False, finished_at=meta.at)
-    if event.run is None:
-        return cancelled
-    return replace(cancelled, token=meta.token, stop=StopState.PENDING, stop_token=state.token)
-
-
-def _with_error(state: Job, error: ErrorFact) -> Job:
+    fenced = event.run is not None
     return replace(
         state,
-        error_ref=error.body.ref if error.body else None,
-        error_type=error.type,
-        error_fingerprint=error.fingerprint,
+        version=meta.version,
+        status=event.after,
+        forced=False,
+        token=meta.token if fenced else state.token,
+        finished_at=meta.at,
+        stop=StopState.PENDING if fenced else None,
+        stop_token=state.token if fenced else None,
     )
