@@ -1,0 +1,193 @@
+"""Connections to NATS: an inbox prefix per user, endless reconnects with jitter, and no sending while disconnected."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import structlog
+from nats import errors
+from nats.aio.client import Client, Server
+
+from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.subjects import inbox_prefix
+
+log = structlog.get_logger()
+
+_POLL_S = 0.02
+_FIRST_RETRY_S = 0.05
+_SLOWEST_RETRY_S = 2.0
+_PING_S = 15
+_DEFAULT_PORT = 4222
+
+Listener = Callable[[], Awaitable[None]]
+
+
+class NotConnected(Unavailable, errors.ConnectionReconnectingError):
+    """The bus is away just now; nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__("the bus is not connected", code="bus_unavailable")
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class Connection(Client):
+    """A NATS client that refuses to send while disconnected.
+
+    The library would keep messages and send them after a reconnect, when nobody waits for them any more: a command
+    that was answered with "not accepted" would still be carried out.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._listeners: list[Listener] = []
+
+    def add_reconnect_listener(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` after every reconnect; the returned function ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    async def publish(
+        self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
+    ) -> None:
+        """Send a message.
+
+        Raises:
+            NotConnected: at once, while the connection is away.
+        """
+        if self.is_reconnecting or self.is_connecting:
+            raise NotConnected
+        await super().publish(subject, payload, reply, headers)
+
+    async def reconnected(self) -> None:
+        """Tell the listeners; a failing one does not keep the others from hearing it."""
+        for listener in tuple(self._listeners):
+            try:
+                await listener()
+            except Exception:
+                log.exception("bus.listener_failed")
+
+
+async def connect(
+    url: str, *, user: str, name: str, on_reconnect: Listener | None = None, timeout_s: float = 10.0
+) -> Connection:
+    """A connection as `user`, whose inboxes start with ``_INBOX_<user>``; it reconnects for ever once it stood.
+
+    Permission denials, which the server tells nobody but the log, are logged as `bus.denied`.
+
+    Raises:
+        Unavailable: nobody answers within `timeout_s`, or the server refuses the credentials.
+    """
+    servers = [server.strip() for server in url.split(",")]
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                await _until_somebody_listens(servers)
+                connection = await _try_to_connect(servers, user, name)
+                if connection is not None:
+                    break
+                await asyncio.sleep(_POLL_S)
+    except TimeoutError:
+        detail = f"NATS does not answer at {_places(servers)}"
+        raise Unavailable(detail, code="bus_unavailable") from None
+    if on_reconnect is not None:
+        connection.add_reconnect_listener(on_reconnect)
+    return connection
+
+
+async def close(connection: Client, *, timeout_s: float = 1.0) -> None:
+    """Send what is pending and close; never raises, never takes longer than `timeout_s`."""
+    with contextlib.suppress(errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            if connection.is_connected:
+                await connection.flush()
+    with contextlib.suppress(errors.Error, OSError, TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await connection.close()
+
+
+async def _try_to_connect(servers: list[str], user: str, name: str) -> Connection | None:
+    """A connection, or none if it is worth another try."""
+    connection = Connection()
+    state = _Watch(name, connection)
+    try:
+        # Reconnecting is allowed only afterwards: the library's own loop would hide refused credentials for ever.
+        await connection.connect(
+            servers,
+            name=name,
+            inbox_prefix=inbox_prefix(user),
+            allow_reconnect=False,
+            max_reconnect_attempts=-1,
+            ping_interval=_PING_S,
+            reconnect_to_server_handler=_next_server,
+            error_cb=state.error,
+            disconnected_cb=state.disconnected,
+            reconnected_cb=state.reconnected,
+            closed_cb=state.closed,
+            drain_timeout=2,
+        )
+    except (errors.Error, OSError, TimeoutError) as error:
+        if "authorization" in str(error).lower():
+            detail = f"NATS at {_places(servers)} refuses the user {user}: check the credentials"
+            raise Unavailable(detail, code="bus_credentials") from error
+        return None
+    connection.options["allow_reconnect"] = True
+    return connection
+
+
+class _Watch:
+    """What happens to a connection, as log lines."""
+
+    def __init__(self, name: str, connection: Connection) -> None:
+        self._log = log.bind(connection=name)
+        self._connection = connection
+
+    async def error(self, error: Exception) -> None:
+        text = str(error)
+        if "permissions violation" in text.lower():
+            self._log.error("bus.denied", detail=text)
+        elif isinstance(error, errors.SlowConsumerError):
+            self._log.error("bus.slow_consumer", subject=error.subject)
+        elif isinstance(error, errors.Error | OSError | TimeoutError):
+            self._log.debug("bus.error", detail=text or type(error).__name__)
+        else:  # a subscription's callback failed: that is a bug of ours
+            self._log.error("bus.callback_failed", exc_info=error)
+
+    async def disconnected(self) -> None:
+        if not self._connection.is_closed:
+            self._log.warning("bus.disconnected")
+
+    async def reconnected(self) -> None:
+        self._log.info("bus.reconnected")
+        await self._connection.reconnected()
+
+    async def closed(self) -> None:
+        self._log.debug("bus.closed")
+
+
+def _next_server(servers: list[Server], _info: dict[str, Any]) -> tuple[Server, float]:
+    """The server that failed least, and how long to wait before trying it: up to 2 s, with jitter."""
+    server = min(servers, key=lambda candidate: candidate.reconnects)
+    longest = min(_SLOWEST_RETRY_S, _FIRST_RETRY_S * 2 ** min(server.reconnects, 10))
+    return server, random.uniform(longest / 2, longest)  # noqa: S311 - spreads reconnects, guards nothing
+
+
+async def _until_somebody_listens(servers: list[str]) -> None:
+    # The library waits two seconds between first attempts; a server that is just starting is there in 50 ms.
+    while True:
+        for server in servers:
+            place = urlsplit(server if "://" in server else f"nats://{server}")
+            with contextlib.suppress(OSError):
+                _, writer = await asyncio.open_connection(place.hostname, place.port or _DEFAULT_PORT)
+                writer.close()
+                return
+        await asyncio.sleep(_POLL_S)
+
+
+def _places(servers: list[str]) -> str:
+    """The addresses without credentials."""
+    return ", ".join(server.rpartition("@")[2].removeprefix("nats://") for server in servers)
