@@ -1,0 +1,20 @@
+"""The table of a projection that buries what it cannot read: which events of which stream are missing from its rows."""
+
+from alembic.operations import Operations
+
+
+def create(op: Operations, role: str) -> None:
+    """Make the record of dead events in the current schema; `role` may only add to it."""
+    op.execute(
+        """
+        CREATE TABLE dead_event (
+            stream text NOT NULL,
+            position bigint NOT NULL,
+            reason text NOT NULL,
+            at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            PRIMARY KEY (stream, position)
+        )
+        """
+    )
+    op.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON dead_event FROM {role}")
+    op.execute(f"GRANT SELECT, INSERT ON dead_event TO {role}")

@@ -1,0 +1,193 @@
+"""What an event means for the AuditLog: one event in, exactly one entry with exactly one action out."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, assert_never
+
+from pydantic import ValidationError
+
+from jobplane.contracts.actors import Actor
+from jobplane.contracts.admin_events import (
+    ADMIN_EVENTS,
+    AnyAdminEvent,
+    AssetUploaded,
+    LoggedOut,
+    LoginFailed,
+    LoginSucceeded,
+    PasswordReset,
+    RequestRefused,
+    UserCreated,
+)
+from jobplane.contracts.audit import AuditAction
+from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.errors import InvalidMessage
+from jobplane.contracts.job_events import (
+    JOB_EVENTS,
+    AnyJobEvent,
+    CommandRefused,
+    JobCancelled,
+    JobCompleted,
+    JobCreated,
+    JobEvent,
+    JobFailed,
+    JobFinishedAnyway,
+    JobForceRun,
+    JobOrphaned,
+    JobReleased,
+    JobRetried,
+    JobStarted,
+    JobStopConfirmed,
+    JobStopUnconfirmed,
+)
+from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
+
+AuditedEvent = AnyJobEvent | AnyAdminEvent | CommandRefused
+
+AUDITED: Final[Mapping[str, Mapping[str, type[AuditedEvent]]]] = {
+    EVT_JOBS: {**JOB_EVENTS, CommandRefused.TYPE: CommandRefused},
+    EVT_ADMIN: dict(ADMIN_EVENTS),
+}
+"""By stream: every event it may carry, by type."""
+
+ACTIONS: Final[Mapping[str, AuditAction]] = {
+    JobCreated.TYPE: AuditAction.JOB_CREATED,
+    JobStarted.TYPE: AuditAction.JOB_STARTED,
+    JobReleased.TYPE: AuditAction.JOB_RELEASED,
+    JobCompleted.TYPE: AuditAction.JOB_COMPLETED,
+    JobFailed.TYPE: AuditAction.JOB_FAILED,
+    JobOrphaned.TYPE: AuditAction.JOB_ORPHANED,
+    JobRetried.TYPE: AuditAction.JOB_RETRY,
+    JobCancelled.TYPE: AuditAction.JOB_CANCELLED,
+    JobStopConfirmed.TYPE: AuditAction.JOB_STOP_CONFIRMED,
+    JobFinishedAnyway.TYPE: AuditAction.JOB_FINISHED_ANYWAY,
+    JobStopUnconfirmed.TYPE: AuditAction.JOB_STOP_UNCONFIRMED,
+    JobForceRun.TYPE: AuditAction.JOB_FORCE_RUN,
+    CommandRefused.TYPE: AuditAction.COMMAND_REFUSED,  # the gateway's RequestRefused has the same type
+    UserCreated.TYPE: AuditAction.USER_CREATED,
+    PasswordReset.TYPE: AuditAction.PASSWORD_RESET,
+    LoginSucceeded.TYPE: AuditAction.LOGIN_SUCCEEDED,
+    LoginFailed.TYPE: AuditAction.LOGIN_FAILED,
+    LoggedOut.TYPE: AuditAction.LOGGED_OUT,
+    AssetUploaded.TYPE: AuditAction.ASSET_UPLOADED,
+}
+"""Event type → action: total over everything in `AUDITED`."""
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One entry before it has its position in the log; `(source, source_position, index)` is its key for ever."""
+
+    source: str
+    source_position: int
+    index: int
+    """Number within an event that tells of several things; 0 for the only one."""
+    at: datetime
+    action: AuditAction
+    actor: Actor
+    reason: str | None
+    target_type: str
+    target_id: str | None
+    before: str | None
+    after: str | None
+    refused: bool
+    code: str | None
+    command_id: str | None
+    correlation_id: str
+    trace_id: str
+    """32 hexadecimal digits, or empty when the event names no valid trace."""
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """What the body of an event adds to its envelope."""
+
+    target_type: str
+    target_id: str | None
+    before: str | None = None
+    after: str | None = None
+    refused: bool = False
+    code: str | None = None
+    count: int = 1
+
+
+def entry(event: EventRecord, source: str) -> AuditEntry:
+    """The entry of an event that was read from the stream `source`.
+
+    Raises:
+        InvalidMessage: the type is unknown in that stream, or the body or an id is not what the contract says.
+    """
+    known = AUDITED.get(source, {}).get(event.type)
+    if known is None:
+        raise InvalidMessage(f"{source} carries an event of unknown type {event.type!r}")
+    _require_ids(event)
+    try:
+        body = known.model_validate_json(event.data)
+    except ValidationError as error:
+        raise InvalidMessage(f"body of {event.type} is not as declared: {_first_fault(error)}") from error
+    facts = _facts(body, event.stream_id)
+    return AuditEntry(
+        source=source,
+        source_position=event.position,
+        index=0,
+        at=event.at,
+        action=ACTIONS[event.type],
+        actor=event.actor,
+        reason=event.reason,
+        target_type=facts.target_type,
+        target_id=facts.target_id,
+        before=facts.before,
+        after=facts.after,
+        refused=facts.refused,
+        code=facts.code,
+        command_id=event.command_id,
+        correlation_id=event.correlation_id,
+        trace_id=_trace_id(event),
+        count=facts.count,
+    )
+
+
+def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
+    match body:
+        case JobEvent():
+            error = body.error if isinstance(body, JobFailed | JobOrphaned) else None
+            return _Facts("job", stream_id, body.before, body.after, code=error.type if error else None)
+        case CommandRefused() | RequestRefused():
+            # nothing changed: the target is after it what it was before
+            status = body.status if isinstance(body, CommandRefused) else None
+            return _Facts(
+                body.target_type, body.target_id, status, status, refused=True, code=body.code, count=body.count
+            )
+        case LoginFailed():
+            return _Facts("user", stream_id, refused=True, code=body.code, count=body.count)
+        case UserCreated() | PasswordReset() | LoginSucceeded() | LoggedOut():
+            return _Facts("user", stream_id, after=body.role if isinstance(body, UserCreated) else None)
+        case AssetUploaded():
+            return _Facts("asset", stream_id)
+        case _:
+            assert_never(body)
+
+
+def _require_ids(event: EventRecord) -> None:
+    """Ids become keys of a table: refuse what no journal can have written."""
+    named = {"subject": event.stream_id, "correlation id": event.correlation_id, "command id": event.command_id}
+    for name, text in named.items():
+        if text is not None and not _UUID.fullmatch(text):
+            raise InvalidMessage(f"the {name} of an event is a UUID")
+    if event.at.tzinfo is None:
+        raise InvalidMessage("the time of an event has an offset")
+
+
+def _trace_id(event: EventRecord) -> str:
+    trace_id = event.trace_id
+    return trace_id if _TRACE_ID.fullmatch(trace_id) else ""
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors(include_url=False, include_input=False)[0]
+    return f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}"

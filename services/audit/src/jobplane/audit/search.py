@@ -1,0 +1,142 @@
+"""Pages of the AuditLog, newest first: filters compose by AND, and the cursor is the last position that was shown."""
+
+import base64
+import binascii
+from collections.abc import Sequence
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row
+from psycopg.sql import SQL, Composed
+
+from jobplane.audit.audit_log import is_uuid
+from jobplane.contracts.audit import AuditAction, AuditActor, AuditItem, AuditPage, AuditQuery, AuditTarget
+from jobplane.contracts.errors import Refused
+
+ROUTINE: Final = frozenset({AuditAction.JOB_CREATED, AuditAction.JOB_STARTED, AuditAction.JOB_COMPLETED})
+"""The actions of every ordinary job: most of the log."""
+
+_PAGE: Final = SQL("""
+SELECT position, source, source_position, at, action, actor_id, actor_kind, actor_role, actor_origin, reason,
+       target_type, coalesce(target_id::text, target_name) AS target, before, after, refused, code,
+       command_id::text, correlation_id::text, replace(trace_id::text, '-', '') AS trace_id, count
+FROM audit_log WHERE {} ORDER BY position DESC LIMIT %(rows)s
+""")
+
+# Each action's newest entries come in order from the index; together they are a few pages to sort.
+_PAGE_BY_ACTION: Final = SQL("""
+SELECT found.* FROM unnest(%(actions)s::text[]) AS wanted (action) CROSS JOIN LATERAL ({}) AS found
+ORDER BY position DESC LIMIT %(rows)s
+""")
+
+_EVERYTHING: Final = SQL("true")
+_NOTHING: Final = SQL("false")
+
+# Word for word the condition of the index `audit_log_rare_action`, so that the planner may use it.
+_RARE: Final = SQL("action NOT IN ('JOB_CREATED', 'JOB_STARTED', 'JOB_COMPLETED') AND action = wanted.action")
+
+# A span of time is first turned into a span of positions, which is exact to the hour and needs no index on `at`.
+_SINCE: Final = SQL("""
+at >= %(since)s AND position >= (
+    SELECT min(first_position) FROM audit_hour WHERE hour >= date_trunc('hour', %(since)s::timestamptz, 'UTC')
+)
+""")
+_UNTIL: Final = SQL("""
+at < %(until)s AND position <= (SELECT max(last_position) FROM audit_hour WHERE hour < %(until)s)
+""")
+
+_VERSION: Final = "1."
+
+
+async def page(conn: AsyncConnection[Any], query: AuditQuery) -> AuditPage:
+    """One page of what `query` asks for.
+
+    Raises:
+        Refused: `invalid_cursor`.
+    """
+    statement, parameters = select(query)
+    async with conn.cursor(row_factory=dict_row) as cursor:
+        await cursor.execute(statement, parameters)
+        rows = await cursor.fetchall()
+    items = [_item(row) for row in rows[: query.limit]]
+    return AuditPage(items=items, next_cursor=cursor_after(items[-1].position) if len(rows) > query.limit else None)
+
+
+def select(query: AuditQuery) -> tuple[Composed, dict[str, object]]:
+    """The statement for a page and its parameters; it asks for one row more, to know whether there is a next page."""
+    parameters: dict[str, object] = {
+        **query.model_dump(exclude={"limit", "cursor", "action"}),
+        "rows": query.limit + 1,
+        "below": None if query.cursor is None else position_in(query.cursor),
+        "actions": list(query.action),
+    }
+    conditions = _conditions(query)
+    if not query.action:
+        return _page(conditions), parameters
+    if ROUTINE.isdisjoint(query.action):
+        return _PAGE_BY_ACTION.format(_page([*conditions, _RARE])), parameters
+    return _page([*conditions, SQL("action = ANY(%(actions)s)")]), parameters
+
+
+def _page(conditions: Sequence[SQL]) -> Composed:
+    return _PAGE.format(SQL(" AND ").join(conditions or [_EVERYTHING]))
+
+
+def _conditions(query: AuditQuery) -> list[SQL]:
+    if not all(text is None or is_uuid(text) for text in (query.command_id, query.correlation_id)):
+        return [_NOTHING]  # no entry has such an id, and Postgres would not even compare it
+    conditions = (
+        (query.cursor, SQL("position < %(below)s")),
+        (query.actor, SQL("actor_id = %(actor)s")),
+        (query.target, SQL("target_id = %(target)s" if is_uuid(query.target or "") else "target_name = %(target)s")),
+        (query.outcome, SQL("refused" if query.outcome == "refused" else "NOT refused")),
+        (query.command_id, SQL("command_id = %(command_id)s")),
+        (query.correlation_id, SQL("correlation_id = %(correlation_id)s")),
+        (query.since, _SINCE),
+        (query.until, _UNTIL),
+    )
+    return [condition for wanted, condition in conditions if wanted is not None]
+
+
+def cursor_after(position: int) -> str:
+    """The cursor for the page after the entry at `position`."""
+    return base64.urlsafe_b64encode(f"{_VERSION}{position}".encode()).rstrip(b"=").decode()
+
+
+def position_in(cursor: str) -> int:
+    """The position before which the page begins.
+
+    Raises:
+        Refused: `invalid_cursor`, unless it is one that was handed out.
+    """
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+        position = int(text.removeprefix(_VERSION))
+    except (binascii.Error, UnicodeError, ValueError):
+        position = 0
+    if not 0 < position < 2**63 or cursor_after(position) != cursor:
+        raise Refused("invalid_cursor", "Give back `next_cursor` as it was handed out, or none for the first page.")
+    return position
+
+
+def _item(row: dict[str, Any]) -> AuditItem:
+    return AuditItem(
+        position=row["position"],
+        source=row["source"],
+        source_position=row["source_position"],
+        at=row["at"],
+        action=AuditAction(row["action"]),
+        actor=AuditActor(
+            id=row["actor_id"], kind=row["actor_kind"], role=row["actor_role"], origin=row["actor_origin"]
+        ),
+        reason=row["reason"],
+        target=AuditTarget(type=row["target_type"], id=row["target"]),
+        before=row["before"],
+        after=row["after"],
+        outcome="refused" if row["refused"] else "accepted",
+        code=row["code"],
+        command_id=row["command_id"],
+        correlation_id=row["correlation_id"],
+        trace_id=row["trace_id"] or "",
+        count=row["count"],
+    )

@@ -1,0 +1,45 @@
+"""What the audit service reads from the bus: every event stream, whole, one projection each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from nats.aio.client import Client
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.audit import audit_log
+from jobplane.audit.entry import AUDITED, AuditEntry, entry
+from jobplane.chassis import tracing
+from jobplane.chassis.dead_events import DeadEvents
+from jobplane.chassis.projection import Projection
+from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.errors import InvalidMessage
+
+
+class Recorder:
+    """Records the events of one stream as entries of the AuditLog."""
+
+    def __init__(self, stream: str, dead: DeadEvents) -> None:
+        self._stream = stream
+        self._dead = dead
+
+    async def fold(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> None:
+        """Add the entries of these events in the caller's transaction; an event that means nothing is buried."""
+        entries: list[AuditEntry] = []
+        for event in events:
+            try:
+                with tracing.span("audit.record", traceparent=event.traceparent, kind=tracing.Kind.CONSUMER):
+                    entries.append(entry(event, self._stream))
+            except InvalidMessage as error:
+                await self._dead.bury(conn, event.position, event.data, str(error))
+        await audit_log.append(conn, entries)
+
+
+def projections(pool: AsyncConnectionPool, nc: Client) -> dict[str, Projection]:
+    """One projection per audited stream, by stream."""
+    made: dict[str, Projection] = {}
+    for stream in AUDITED:
+        dead = DeadEvents(nc, "audit", stream)
+        fold = Recorder(stream, dead).fold
+        made[stream] = Projection(pool, nc, stream, f"audit.{stream}", fold, bury=dead.bury)
+    return made
