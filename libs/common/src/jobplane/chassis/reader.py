@@ -1,0 +1,198 @@
+"""Reads a stream in order and without gap: pulls by hand into one inbox, the next pull sent ahead."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+
+from jobplane.chassis.bus import Connection
+from jobplane.chassis.ids import new_id
+
+log = structlog.get_logger()
+
+Message = tuple[int, dict[str, str] | None, bytes]
+"""Sequence, headers, body."""
+
+_PULL_EXPIRES_S: Final = 30
+_HEARTBEAT_S: Final = 2
+_SILENCE_S: Final = 2.5 * _HEARTBEAT_S
+_FORGOTTEN_S: Final = 30
+_BUFFER_BYTES: Final = 16 * 1024 * 1024
+_RETRY_S: Final = 0.25
+_REQUEST_S: Final = 3.0
+_NANO: Final = 1_000_000_000
+
+
+class _Lost(Exception):
+    """The consumer is gone, or what it sent has a gap; another one begins where we are."""
+
+
+class StreamReader:
+    """Follows one stream from the sequence `start`.
+
+    The consumer lives in the server's memory and may vanish at any time (restart, failover, a stream made anew): then
+    another one takes up at the next sequence. Sequences already given are never given again. What retention dropped
+    shows as a jump of the sequence.
+    """
+
+    def __init__(self, nc: Client, stream: str, start: int, *, batch: int = 500) -> None:
+        self._nc = nc
+        self._stream = stream
+        self._next = start
+        self._batch = batch
+        self._buffer: list[Message] = []
+        self._buffered_bytes = 0
+        self._requested = 0
+        self._delivered = 0
+        self._inbox = ""
+        self._consumer = ""
+        self._subscription: Subscription | None = None
+        self._lost = False
+        self._closed = False
+        self._arrived = asyncio.Event()
+        self._forget_listener = (
+            nc.add_reconnect_listener(self._reconnected) if isinstance(nc, Connection) else lambda: None
+        )
+
+    @property
+    def next_sequence(self) -> int:
+        """What will be given next, or the first after a jump."""
+        return self._next
+
+    async def batches(self) -> AsyncIterator[list[Message]]:
+        """Messages in order, 1 to `batch` at a time, for ever: waits for new ones, and for the bus while it is away."""
+        warned = False
+        while not self._closed:
+            try:
+                await self._begin()
+                warned = False
+                while not self._closed:
+                    yield await self._take()
+            except (_Lost, NatsError, OSError, TimeoutError) as error:
+                if not warned:
+                    log.info("reader.restarts", stream=self._stream, next=self._next, reason=str(error) or repr(error))
+                warned = True
+                await self._end(delete=False)
+                await self._pause()
+
+    async def close(self) -> None:
+        """End; a waiting `batches` returns. Doing it again does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._arrived.set()
+        self._forget_listener()
+        await self._end(delete=True)
+
+    async def _begin(self) -> None:
+        self._lost = False
+        self._buffer = []
+        self._buffered_bytes = self._requested = self._delivered = 0
+        self._inbox = self._nc.new_inbox()
+        name = f"reader-{new_id()}"
+        self._subscription = await self._nc.subscribe(self._inbox, cb=self._receive)
+        config = {
+            "name": name,
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._next,
+            "ack_policy": "none",
+            "replay_policy": "instant",
+            "inactive_threshold": _FORGOTTEN_S * _NANO,
+            "num_replicas": 1,
+            "mem_storage": True,
+        }
+        request = json.dumps({"stream_name": self._stream, "config": config}).encode()
+        subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{name}"
+        answer = json.loads((await self._nc.request(subject, request, timeout=_REQUEST_S)).data)
+        if "error" in answer:
+            raise _Lost(answer["error"].get("description", "refused"))
+        self._consumer = name
+        await self._pull()
+
+    async def _end(self, *, delete: bool) -> None:
+        """Leave the consumer; the server forgets it after a while, unless told now."""
+        subscription, self._subscription = self._subscription, None
+        consumer, self._consumer = self._consumer, ""
+        with contextlib.suppress(NatsError, OSError, TimeoutError):
+            if subscription is not None:
+                await subscription.unsubscribe()
+            if delete and consumer:
+                await self._nc.request(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", timeout=1)
+
+    async def _take(self) -> list[Message]:
+        while True:
+            if self._buffer:
+                messages = self._buffer[: self._batch]
+                del self._buffer[: self._batch]
+                self._buffered_bytes -= sum(len(message[2]) for message in messages)
+                self._next = messages[-1][0] + 1
+                await self._pull()
+                return messages
+            if self._lost:
+                raise _Lost(f"consumer of {self._stream} is gone")
+            await self._pull()
+            self._arrived.clear()
+            async with asyncio.timeout(_SILENCE_S):
+                await self._arrived.wait()
+            if self._closed:
+                raise _Lost("closed")
+
+    async def _pull(self) -> None:
+        """Ask for more while at most one batch is on its way or unread, so that the server never waits for us."""
+        if self._lost or self._requested + len(self._buffer) > self._batch or self._buffered_bytes > _BUFFER_BYTES:
+            return
+        self._requested += self._batch
+        request = {"batch": self._batch, "expires": _PULL_EXPIRES_S * _NANO, "idle_heartbeat": _HEARTBEAT_S * _NANO}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
+        await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
+
+    async def _receive(self, message: Msg) -> None:
+        if message.subject == self._inbox:
+            self._status(message.headers or {})
+        else:
+            # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<time>.<pending>; the
+            # newer form has domain and account before, and one more token behind.
+            tokens = message.reply.split(".")
+            at = 5 if len(tokens) == 9 else 7  # noqa: PLR2004 - the older form
+            self._requested -= 1
+            self._delivered += 1
+            if int(tokens[at + 1]) != self._delivered:
+                self._lost = True  # the client dropped messages
+            elif not self._lost:
+                self._keep(int(tokens[at]), message)
+        self._arrived.set()
+
+    def _keep(self, sequence: int, message: Msg) -> None:
+        # A stream made anew and still filling up gives an earlier start than asked for.
+        if sequence >= self._next:
+            self._buffer.append((sequence, message.headers, message.data))
+            self._buffered_bytes += len(message.data)
+
+    def _status(self, headers: dict[str, str]) -> None:
+        """A pull ended or a heartbeat came."""
+        status = headers.get("Status", "")
+        if status == "100":
+            return
+        if status in {"404", "408"} or (status == "409" and "MaxBytes" in headers.get("Description", "")):
+            self._requested = max(0, self._requested - int(headers.get("Nats-Pending-Messages", self._batch)))
+            return
+        self._lost = True  # 503: no such consumer; 409: deleted, or its server is going away
+
+    async def _reconnected(self) -> None:
+        """Pulls sent before are forgotten, and the consumer may be: begin again."""
+        self._lost = True
+        self._arrived.set()
+
+    async def _pause(self) -> None:
+        if not self._closed:
+            self._arrived.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_S):
+                    await self._arrived.wait()
