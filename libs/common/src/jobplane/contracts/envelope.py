@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.commands import AnyJobCommand
 from jobplane.contracts.errors import InvalidMessage
-from jobplane.contracts.ids import CommandId, EventId, JobId, Position
+from jobplane.contracts.ids import CommandId, EventId, JobId, Position, Uuid
 from jobplane.contracts.jobs import JobView
 from jobplane.contracts.message import Fact, Message
 
@@ -28,11 +28,11 @@ class CommandMessage(Message):
     """Deduplicates: a redelivery or a repeated Idempotency-Key finds the stored outcome."""
     actor: Actor
     """Who wants it; only the issuer ``gateway`` may assert a human."""
-    reason: str | None = Field(default=None, max_length=1000)
+    reason: str | None = Field(default=None, max_length=1000, pattern=r"^[^\x00]*$")
     """Why, in the actor's words."""
-    correlation_id: str
+    correlation_id: Uuid
     """Groups everything that one request caused."""
-    causation_id: str | None = None
+    causation_id: Uuid | None = None
     """The command or event that caused this command."""
     expected_version: int | None = None
     """Refuse with `version_conflict` unless the job has this version."""

@@ -1,0 +1,171 @@
+"""Command intake: pulls a durable consumer by hand, works in micro-batches, dead-letters poison, and rests while the database is away."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+
+from jobplane.chassis import database
+from jobplane.contracts.errors import InvalidMessage, Unavailable
+from jobplane.contracts.topology import ConsumerSpec
+
+log = structlog.get_logger()
+
+MAX_BATCH: Final = 512
+FAILURES_ALONE: Final = 5
+"""A message that fails so often on its own is poison."""
+_PULL_EXPIRES_S: Final = 30
+_BUFFER: Final = 4 * MAX_BATCH
+_REST_S: Final = 0.5
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One message of the consumer, as `handle` gets it."""
+
+    subject: str
+    headers: dict[str, str]
+    data: bytes
+    ack: str
+    failures: int = 0
+
+
+Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[InvalidMessage | None]]]
+"""Works on 1 to 512 deliveries; after it returns, all are acknowledged, those with an `InvalidMessage` after going to the DLQ."""
+
+
+class Intake:
+    """Takes the messages of one durable consumer; each is acknowledged only after `handle` has committed what it means."""
+
+    def __init__(self, nc: Client, consumer: ConsumerSpec, handle: Handle, *, dead_letters: str) -> None:
+        self._nc = nc
+        self._consumer = consumer
+        self._handle = handle
+        self._dead_letters = dead_letters
+        self._buffer: deque[Delivery] = deque()
+        self._arrived = asyncio.Event()
+        self._outstanding = 0
+        self._paused = False
+        self.in_flight = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until told to stop; what was pulled but not worked on is delivered again to somebody else."""
+        inbox = self._nc.new_inbox()
+        subscription = await self._nc.subscribe(inbox, cb=self._receive)
+        try:
+            while not stop.is_set():
+                await self._pull(inbox)
+                try:
+                    await asyncio.wait_for(self._arrived.wait(), _PULL_EXPIRES_S if self._outstanding else _REST_S)
+                except TimeoutError:
+                    self._outstanding = 0
+                    continue
+                self._arrived.clear()
+                while self._buffer and not stop.is_set():
+                    await self._work(stop)
+                    await self._pull(inbox)
+        finally:
+            if not self._nc.is_closed:
+                await subscription.unsubscribe()
+
+    def wake(self) -> None:
+        """Look again at once: after a reconnect, what was asked before it is lost."""
+        self._outstanding = 0
+        self._arrived.set()
+
+    async def _pull(self, inbox: str) -> None:
+        room = _BUFFER - len(self._buffer) - self._outstanding
+        if self._paused or room < MAX_BATCH or not self._nc.is_connected:
+            return
+        self._outstanding += MAX_BATCH
+        request = {"batch": MAX_BATCH, "expires": _PULL_EXPIRES_S * 1_000_000_000}
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._consumer.stream}.{self._consumer.name}"
+        await self._nc.publish(subject, json.dumps(request).encode(), reply=inbox)
+
+    async def _receive(self, message: Msg) -> None:
+        headers = message.headers or {}
+        if not message.reply:
+            # The end of a pull: expired, or cut short; what it still had to bring will not come.
+            pending = headers.get("Nats-Pending-Messages")
+            self._outstanding = max(0, self._outstanding - int(pending or MAX_BATCH))
+            self._arrived.set()
+            return
+        self._outstanding = max(0, self._outstanding - 1)
+        self._buffer.append(Delivery(message.subject, dict(headers), message.data, message.reply))
+        self._arrived.set()
+
+    async def _work(self, stop: asyncio.Event) -> None:
+        batch = [self._buffer.popleft() for _ in range(min(MAX_BATCH, len(self._buffer)))]
+        self.in_flight = len(batch)
+        try:
+            await self._handle_patiently(batch, stop)
+        except Exception:
+            log.exception("intake.batch_failed", messages=len(batch))
+            for delivery in batch:
+                await self._alone(delivery, stop)
+        finally:
+            self.in_flight = 0
+
+    async def _alone(self, delivery: Delivery, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await self._handle_patiently([delivery], stop)
+            except Exception as error:
+                delivery.failures += 1
+                log.exception("intake.message_failed", subject=delivery.subject, failures=delivery.failures)
+                if delivery.failures >= FAILURES_ALONE:
+                    await self._settle([delivery], [InvalidMessage(f"failed {FAILURES_ALONE} times alone: {type(error).__name__}")])
+                    return
+            else:
+                return
+
+    async def _handle_patiently(self, batch: Sequence[Delivery], stop: asyncio.Event) -> None:
+        """Handle a batch; while the database is away, hold it (telling the server so) and pull nothing."""
+        while not stop.is_set():
+            try:
+                verdicts = await self._handle(batch)
+            except Exception as error:
+                if not (database.is_away(error) or isinstance(error, Unavailable)):
+                    raise
+                if not self._paused:
+                    log.warning("intake.paused", reason=type(error).__name__)
+                self._paused = True
+                for delivery in batch:
+                    await self._nc.publish(delivery.ack, b"+WPI")
+                await asyncio.sleep(_REST_S)
+                continue
+            if self._paused:
+                log.info("intake.resumed")
+            self._paused = False
+            await self._settle(batch, verdicts)
+            return
+
+    async def _settle(self, batch: Sequence[Delivery], verdicts: Sequence[InvalidMessage | None]) -> None:
+        for delivery, poison in zip(batch, verdicts, strict=True):
+            if poison is None or await self._bury(delivery, poison):
+                await self._nc.publish(delivery.ack, b"+ACK")
+
+    async def _bury(self, delivery: Delivery, reason: InvalidMessage) -> bool:
+        """Put it into the DLQ; False if that failed, then it stays unacknowledged and comes again."""
+        headers = {
+            "Jobplane-Dead-Reason": str(reason).encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:1000],
+            "Jobplane-Dead-Subject": delivery.subject,
+            **{name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")},
+        }
+        try:
+            answer = await self._nc.request(self._dead_letters, delivery.data, headers=headers, timeout=5)
+        except (NatsError, TimeoutError) as error:
+            log.warning("intake.dead_letter_failed", subject=delivery.subject, error=type(error).__name__)
+            return False
+        if b'"error"' in answer.data:
+            log.warning("intake.dead_letter_failed", subject=delivery.subject, answer=answer.data.decode(errors="replace"))
+            return False
+        log.warning("intake.dead_letter", subject=delivery.subject, reason=str(reason))
+        return True

@@ -1,0 +1,192 @@
+"""The journal: an append-only, gapless log of events in Postgres, written in one lock order by everybody."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum
+from typing import Any, Final
+
+import structlog
+from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.chassis import clock
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.actors import Actor
+from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.ids import EventId
+from jobplane.contracts.queries import JournalFigures
+
+log = structlog.get_logger()
+
+_INSERT: Final = """
+INSERT INTO event (pos, stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id, traceparent, at, data)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+"""
+_TAKE: Final = "UPDATE journal_head SET pos = pos + %s WHERE halted IS NULL RETURNING pos"
+_PAGE: Final = """
+SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent, at, data::text
+FROM event WHERE pos > %s ORDER BY pos LIMIT %s
+"""
+
+
+class LockOrder(IntEnum):
+    """What a writer may lock, in this order and no other; skipping is fine, going back is a bug."""
+
+    NOTHING = 0
+    COMMANDS = 1
+    OPERATION = 2
+    QUEUES = 3
+    UNIQUE_KEYS = 4
+    ROWS = 5
+    HEAD = 6
+    COUNTERS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to append; `data` is the JSON text of its body, kept and published byte for byte."""
+
+    stream_id: str
+    version: int
+    type: str
+    data: bytes
+    actor: Actor
+    correlation_id: str
+    traceparent: str
+    reason: str | None = None
+    command_id: str | None = None
+    causation_id: str | None = None
+    id: str = field(default_factory=new_id)
+    at: datetime | None = None
+
+
+class Transaction:
+    """One transaction of one writer, in pipeline mode: statements are queued until a result is fetched."""
+
+    def __init__(self, conn: AsyncConnection[Any]) -> None:
+        self.conn = conn
+        self._locked = LockOrder.NOTHING
+        self.head: int | None = None
+
+    def locking(self, what: LockOrder) -> None:
+        """Announce the next lock.
+
+        Raises:
+            RuntimeError: it comes before one that is already held, which could deadlock.
+        """
+        if what < self._locked:
+            msg = f"lock order violated: {what.name} after {self._locked.name}"
+            raise RuntimeError(msg)
+        self._locked = what
+
+    async def append(self, events: Sequence[NewEvent]) -> int:
+        """Take the next positions and insert the events in the given order; gives the first position (0 for no events).
+
+        Raises:
+            Unavailable: the journal is halted (`journal_diverged`).
+        """
+        if not events:
+            return 0
+        self.locking(LockOrder.HEAD)
+        cursor = await self.conn.execute(_TAKE, (len(events),))
+        row = await cursor.fetchone()
+        if row is None:
+            detail = "Writes are halted: journal and bus disagree. Run 'jobplane status' and open a new epoch."
+            raise Unavailable(detail, code="journal_diverged", retry_after_s=60)
+        first = int(row[0]) - len(events) + 1
+        now = clock.now()
+        async with self.conn.cursor() as insert:
+            await insert.executemany(_INSERT, [_row(first + i, event, now) for i, event in enumerate(events)])
+        self.head = int(row[0])
+        return first
+
+
+def _row(position: int, event: NewEvent, now: datetime) -> tuple[Any, ...]:
+    return (
+        position,
+        event.stream_id,
+        event.version,
+        event.type,
+        event.id,
+        event.command_id,
+        event.actor.model_dump_json(exclude_none=True),
+        event.reason,
+        event.correlation_id,
+        event.causation_id,
+        event.traceparent,
+        event.at or now,
+        event.data.decode(),
+    )
+
+
+class Journal:
+    """One service's journal; `on_append` is called after each commit that added events (the relay listens)."""
+
+    def __init__(self, pool: AsyncConnectionPool, on_append: Callable[[], None] = lambda: None) -> None:
+        self.pool = pool
+        self.on_append = on_append
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction of one writer: committed at the end of the block, rolled back (positions too) by an exception."""
+        async with self.pool.connection() as conn:
+            tx = Transaction(conn)
+            try:
+                async with conn.pipeline(), conn.transaction():
+                    yield tx
+            finally:
+                # A statement that fails with COMMIT already queued behind it leaves the failed transaction open.
+                if conn.info.transaction_status in {TransactionStatus.INERROR, TransactionStatus.INTRANS}:
+                    await conn.rollback()
+        if tx.head is not None:
+            self.on_append()
+
+    async def after(self, position: int, limit: int) -> list[EventRecord]:
+        """The events after a position, oldest first, at most `limit`."""
+        async with self.pool.connection() as conn:
+            rows = await (await conn.execute(_PAGE, (position, limit))).fetchall()
+        return [record(row) for row in rows]
+
+    async def event_id_at(self, position: int) -> str | None:
+        """The id of the event at a position; none if there is no such event."""
+        async with self.pool.connection() as conn:
+            row = await (await conn.execute("SELECT id FROM event WHERE pos = %s", (position,))).fetchone()
+        return None if row is None else str(row[0])
+
+    async def figures(self, relayed: int = 0) -> JournalFigures:
+        """Head, epoch and whether writes are halted."""
+        async with self.pool.connection() as conn:
+            row = await (await conn.execute("SELECT pos, epoch, halted FROM journal_head")).fetchone()
+        if row is None:
+            msg = "journal_head is empty: the schema was not migrated"
+            raise RuntimeError(msg)
+        return JournalFigures(position=row[0], relayed=relayed, epoch=row[1], halted=row[2])
+
+    async def halt(self, reason: str) -> None:
+        """Stop all writes durably until an operator opens a new epoch."""
+        async with self.pool.connection() as conn:
+            await conn.execute("UPDATE journal_head SET halted = %s WHERE halted IS NULL", (reason,))
+        log.error("journal.halted", reason=reason)
+
+
+def record(row: Sequence[Any]) -> EventRecord:
+    """The event in a row of the columns pos … data, as `Journal.after` selects them."""
+    return EventRecord(
+        position=row[0],
+        stream_id=row[1],
+        version=row[2],
+        type=row[3],
+        id=EventId(row[4]),
+        command_id=row[5],
+        actor=Actor.model_validate_json(row[6]),
+        reason=row[7],
+        correlation_id=row[8],
+        causation_id=row[9],
+        traceparent=row[10],
+        at=row[11],
+        data=row[12].encode(),
+    )

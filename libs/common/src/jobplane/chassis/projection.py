@@ -1,0 +1,131 @@
+"""A projection: folds a whole stream into rows, each event exactly once, because rows and checkpoint are written in one transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import structlog
+from nats.aio.client import Client
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.chassis import database
+from jobplane.chassis.reader import StreamReader
+from jobplane.contracts.envelope import EventRecord, event_from_message
+from jobplane.contracts.errors import InvalidMessage, JobplaneError
+
+log = structlog.get_logger()
+
+Fold = Callable[[AsyncConnection[Any], Sequence[EventRecord]], Awaitable[None]]
+Bury = Callable[[AsyncConnection[Any], int, bytes, str], Awaitable[None]]
+"""Records, in the same transaction, the event at a sequence that cannot be read, with its bytes and the reason."""
+
+
+class Hole(JobplaneError):  # noqa: N818 - the field's term
+    """The stream lacks the event that comes next: going on would lose it."""
+
+
+class Fenced(JobplaneError):  # noqa: N818 - the field's term
+    """Another reader moved the checkpoint."""
+
+
+class Projection:
+    """Follows one stream from its checkpoint; of several replicas one reads, the others stand by.
+
+    `fold` writes the rows of some events (one or many, in order) through the given connection, in the checkpoint's transaction; it may be
+    called again with the same events after a rollback. A hole stops the projection: `halted` says why.
+    """
+
+    def __init__(  # noqa: PLR0913 - all are wiring
+        self, pool: AsyncConnectionPool, nc: Client, stream: str, name: str, fold: Fold, *, bury: Bury | None = None, batch: int = 500
+    ) -> None:
+        self._pool = pool
+        self._nc = nc
+        self._stream = stream
+        self._name = name
+        self._fold = fold
+        self._bury = bury
+        self._batch = batch
+        self._task: asyncio.Task[None] | None = None
+        self.position = 0
+        self.halted: str | None = None
+
+    def start(self) -> None:
+        """Begin to follow the stream."""
+        self._task = asyncio.create_task(self._run(), name=f"projection {self._name}")
+
+    async def stop(self) -> None:
+        """End after the transaction under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        while self.halted is None:
+            try:
+                async with database.advisory_lock(self._pool, f"projection:{self._name}") as leads:
+                    if leads:
+                        await self._follow()
+            except Hole as hole:
+                await self._halt(str(hole))
+                return
+            except Fenced:
+                log.warning("projection.fenced", projection=self._name)
+            except Exception as error:
+                if not database.is_away(error):
+                    log.exception("projection.failed", projection=self._name)
+            await asyncio.sleep(1)
+
+    async def _follow(self) -> None:
+        self.position = await self._checkpoint()
+        reader = StreamReader(self._nc, self._stream, self.position + 1, batch=self._batch)
+        try:
+            async for messages in reader.batches():
+                await self._take(messages)
+        finally:
+            await reader.close()
+
+    async def _checkpoint(self) -> int:
+        async with self._pool.connection() as conn:
+            insert = "INSERT INTO checkpoint (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
+            await conn.execute(insert, (self._name,))
+            row = await (await conn.execute("SELECT position FROM checkpoint WHERE name = %s", (self._name,))).fetchone()
+        return 0 if row is None else int(row[0])
+
+    async def _take(self, messages: Sequence[tuple[int, dict[str, str] | None, bytes]]) -> None:
+        fresh = [message for message in messages if message[0] > self.position]
+        if not fresh:
+            return
+        events: list[EventRecord] = []
+        unreadable: list[tuple[int, bytes, str]] = []
+        for expected, (sequence, headers, data) in enumerate(fresh, start=self.position + 1):
+            if sequence != expected:
+                msg = f"{self._stream} has {sequence} where {expected} comes next"
+                raise Hole(msg)
+            try:
+                events.append(event_from_message(headers, data))
+            except InvalidMessage as error:
+                unreadable.append((sequence, data, str(error)))
+        if unreadable and self._bury is None:
+            msg = f"{self._stream} has an unreadable event at {unreadable[0][0]}: {unreadable[0][2]}"
+            raise Hole(msg)
+        await self._write(events, unreadable, fresh[-1][0])
+
+    async def _write(self, events: Sequence[EventRecord], unreadable: Sequence[tuple[int, bytes, str]], last: int) -> None:
+        async with self._pool.connection() as conn, conn.transaction():
+            if events:
+                await self._fold(conn, events)
+            for sequence, data, reason in unreadable:
+                if self._bury is not None:
+                    await self._bury(conn, sequence, data, reason)
+            move = "UPDATE checkpoint SET position = %s, moved_at = clock_timestamp() WHERE name = %s AND position = %s"
+            if (await conn.execute(move, (last, self._name, self.position))).rowcount != 1:
+                msg = self._name
+                raise Fenced(msg)
+        self.position = last
+
+    async def _halt(self, reason: str) -> None:
+        self.halted = reason
+        log.error("projection.halted", projection=self._name, reason=reason)
+        async with self._pool.connection() as conn:
+            await conn.execute("UPDATE checkpoint SET halted = %s WHERE name = %s", (reason, self._name))

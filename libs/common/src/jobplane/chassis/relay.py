@@ -1,0 +1,206 @@
+"""The relay: publishes the journal to its stream, so that stream sequence equals journal position; racing relays fence each other."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+
+from jobplane.chassis import tracing
+from jobplane.chassis.ids import new_id
+from jobplane.chassis.journal import Journal
+from jobplane.contracts.envelope import EventRecord, event_headers
+from jobplane.contracts.errors import JobplaneError, Unavailable
+
+log = structlog.get_logger()
+
+BATCH_EVENTS: Final = 1000
+BATCH_BYTES: Final = 8 * 1024 * 1024
+_WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
+_NOT_FOUND: Final = frozenset({10037, 10059})
+_TIMEOUT_S: Final = 5.0
+
+
+class Diverged(JobplaneError):  # noqa: N818 - the field's term
+    """Journal and stream are two histories: writes halt until an operator decides."""
+
+
+class StreamMissing(JobplaneError):  # noqa: N818 - states a fact
+    """The bus lost the stream."""
+
+
+class SequenceMoved(JobplaneError):  # noqa: N818 - states a fact
+    """Another relay published meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnd:
+    """The end of the stream: its last sequence, and the event id stored there if the message still exists."""
+
+    last_seq: int
+    event_id: str | None
+
+
+class Relay:
+    """Publishes one journal to one stream.
+
+    `create(first_seq)` makes the stream anew, starting at that sequence; it is called only when the stream is missing, or empty and behind
+    what the journal retains. Any number of relays may run for the same journal.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        nc: Client,
+        *,
+        stream: str,
+        source: str,
+        subject_of: Callable[[EventRecord], str],
+        create: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._journal = journal
+        self._nc = nc
+        self._stream = stream
+        self._source = source
+        self._subject_of = subject_of
+        self._create = create
+        self._last: int | None = None
+        self._wanted = asyncio.Event()
+
+    @property
+    def relayed(self) -> int:
+        """The last sequence known to be in the stream; 0 before the first look."""
+        return self._last or 0
+
+    def nudge(self) -> None:
+        """There may be something to publish."""
+        self._wanted.set()
+
+    def recheck(self) -> None:
+        """Compare stream and journal before publishing again (after a reconnect: the bus may be another)."""
+        self._last = None
+        self._wanted.set()
+
+    async def run(self, stop: asyncio.Event, *, poll_s: float = 0.5) -> None:
+        """Publish until told to stop; also looks every `poll_s` for what other replicas committed."""
+        while not stop.is_set():
+            self._wanted.clear()
+            try:
+                await self.run_once()
+            except (NatsError, TimeoutError, OSError, Unavailable) as error:
+                log.warning("relay.waiting", stream=self._stream, error=type(error).__name__, detail=str(error))
+                self._last = None
+            except Diverged as error:
+                await self._journal.halt(str(error))
+            try:
+                await asyncio.wait_for(self._wanted.wait(), poll_s)
+            except TimeoutError:
+                continue
+
+    async def run_once(self) -> int:
+        """Publish all that is not in the stream yet; gives how many events.
+
+        Raises:
+            Diverged: the stream has what the journal has not.
+        """
+        published = 0
+        while True:
+            if self._last is None:
+                self._last = await self._verified_end()
+            events = _cut(await self._journal.after(self._last, BATCH_EVENTS))
+            if not events:
+                return published
+            try:
+                with tracing.span("relay publish", traceparent=events[-1].traceparent, stream=self._stream, events=len(events)):
+                    await self._publish(events, self._last)
+            except (SequenceMoved, StreamMissing):
+                self._last = None
+                continue
+            self._last = events[-1].position
+            published += len(events)
+
+    async def _verified_end(self) -> int:
+        try:
+            end = await self._end()
+        except StreamMissing:
+            await self._create(1)
+            log.warning("relay.stream_created", stream=self._stream)
+            end = await self._end()
+        figures = await self._journal.figures()
+        if end.last_seq > figures.position:
+            msg = f"{self._stream} ends at {end.last_seq}, the journal at {figures.position}: the database is older than the bus"
+            raise Diverged(msg)
+        if end.event_id is not None and end.event_id != await self._journal.event_id_at(end.last_seq):
+            msg = f"{self._stream} holds another event at {end.last_seq} than the journal"
+            raise Diverged(msg)
+        return end.last_seq
+
+    async def _end(self) -> StreamEnd:
+        info = await self._api(f"STREAM.INFO.{self._stream}")
+        last_seq = int(info["state"]["last_seq"])
+        if last_seq == 0 or int(info["state"]["messages"]) == 0:
+            return StreamEnd(last_seq, None)
+        message = await self._nc.request(f"$JS.API.DIRECT.GET.{self._stream}", json.dumps({"seq": last_seq}).encode(), timeout=_TIMEOUT_S)
+        return StreamEnd(last_seq, (message.headers or {}).get("ce-id"))
+
+    async def _api(self, call: str) -> dict[str, Any]:
+        try:
+            message = await self._nc.request(f"$JS.API.{call}", b"", timeout=_TIMEOUT_S)
+        except NoRespondersError as error:
+            msg = "JetStream does not answer"
+            raise Unavailable(msg) from error
+        answer: dict[str, Any] = json.loads(message.data)
+        _raise_for(answer.get("error"))
+        return answer
+
+    async def _publish(self, events: list[EventRecord], last: int) -> None:
+        batch = new_id()
+        final = len(events)
+        for number, event in enumerate(events, start=1):
+            headers = event_headers(event, self._source)
+            headers["Nats-Batch-Id"] = batch
+            headers["Nats-Batch-Sequence"] = str(number)
+            if number == 1:
+                headers["Nats-Expected-Last-Sequence"] = str(last)
+            if number < final:
+                await self._nc.publish(self._subject_of(event), event.data, headers=headers)
+                continue
+            headers["Nats-Batch-Commit"] = "1"
+            try:
+                reply = await self._nc.request(self._subject_of(event), event.data, headers=headers, timeout=_TIMEOUT_S)
+            except NoRespondersError as error:
+                msg = f"{self._stream} is gone"
+                raise StreamMissing(msg) from error
+        answer: dict[str, Any] = json.loads(reply.data)
+        _raise_for(answer.get("error"))
+        if answer["seq"] != events[-1].position:
+            msg = f"{self._stream} gave sequence {answer['seq']} to the event at position {events[-1].position}"
+            raise Diverged(msg)
+
+
+def _raise_for(error: dict[str, Any] | None) -> None:
+    if error is None:
+        return
+    code = error.get("err_code", 0)
+    description = str(error.get("description", error))
+    if code in _WRONG_LAST_SEQUENCE:
+        raise SequenceMoved(description)
+    if code in _NOT_FOUND:
+        raise StreamMissing(description)
+    msg = f"JetStream refused ({code}): {description}"
+    raise Unavailable(msg)
+
+
+def _cut(events: list[EventRecord]) -> list[EventRecord]:
+    """The longest beginning that fits into one atomic batch; never less than one event."""
+    size = 0
+    for count, event in enumerate(events):
+        size += len(event.data) + 1024
+        if size > BATCH_BYTES and count:
+            return events[:count]
+    return events
