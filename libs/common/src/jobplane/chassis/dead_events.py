@@ -1,4 +1,4 @@
-"""Events that a projection cannot read: into the dead-letter queue with the reason, and a record where they are missing."""
+"""Events that a projection cannot read: put into the dead-letter queue with the reason, and recorded as missing."""
 
 from typing import Any, Final
 

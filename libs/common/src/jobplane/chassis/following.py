@@ -1,0 +1,53 @@
+"""The projections of a service as one thing: started, stopped, and told about in its heartbeat."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from nats.aio.client import Client
+from psycopg_pool import AsyncConnectionPool
+from pydantic import JsonValue
+
+from jobplane.chassis import dead_events
+from jobplane.chassis.projection import Projection
+
+_READY_S: Final = 1.0
+
+
+class Following:
+    """What a service that only derives does: it follows streams, each with a projection, by stream."""
+
+    def __init__(self, pool: AsyncConnectionPool, nc: Client, projections: Mapping[str, Projection]) -> None:
+        self._pool = pool
+        self._nc = nc
+        self._projections = projections
+        self._dead = 0
+
+    def start(self) -> None:
+        """Begin to follow every stream."""
+        for projection in self._projections.values():
+            projection.start()
+
+    async def stop(self) -> None:
+        """End; what a transaction under way has not committed is read again at the next start."""
+        for projection in self._projections.values():
+            await projection.stop()
+
+    async def ready(self) -> bool | str:
+        """Whether database and bus are there; a halted projection is no reason to be taken out of service."""
+        if not self._nc.is_connected:
+            return "the bus is away"
+        async with self._pool.connection(timeout=_READY_S) as conn:
+            self._dead = await dead_events.count(conn)
+        return True
+
+    def detail(self) -> dict[str, JsonValue]:
+        """For the heartbeat: `checkpoints` and `halted` by stream, `dead_events` as of the last look."""
+        return {
+            "checkpoints": {stream: projection.position for stream, projection in self._projections.items()},
+            "halted": {
+                stream: projection.halted
+                for stream, projection in self._projections.items()
+                if projection.halted is not None
+            },
+            "dead_events": self._dead,
+        }

@@ -1,0 +1,81 @@
+"""What heartbeats say of the whole: missing processes, blocked loops, lag of relays and projections; pure."""
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Final
+
+from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
+from jobplane.health.fleet import LATE_AFTER, WORKER, Fleet, Sighting, alive, checkpoints, status, without_forgotten
+from jobplane.health.report import Measured, Measurement, Unmeasured
+
+SERVICES: Final = ("jobs", "audit", "health", "gateway")
+PROJECTIONS: Final[Mapping[str, tuple[str, ...]]] = {"audit": (EVT_JOBS, EVT_ADMIN), "health": (EVT_JOBS,)}
+"""Who must follow which stream."""
+
+HeadAt = Callable[[str, datetime], int | None]
+"""The last sequence of a stream at an instant, as far as known."""
+
+
+def measure(fleet: Fleet, now: datetime, listening_since: datetime, head_at: HeadAt) -> list[Measurement]:
+    """All of it; who was not heard yet is not missed before there was time to hear them."""
+    if now - listening_since < LATE_AFTER + timedelta(seconds=1):
+        return []
+    return [*_presence(fleet, now), *_relays(fleet, now), *_projections(fleet, now, head_at)]
+
+
+def _presence(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
+    for kind in SERVICES:
+        yield Measured("fleet.service", len(alive(fleet, now, kind)), kind)
+    yield Measured("fleet.workers", len(alive(fleet, now, WORKER)))
+    known = without_forgotten(fleet, now)
+    for (kind, instance), seen in sorted(known.items()):
+        if status(seen, now) in {"late", "down"}:
+            yield Measured("fleet.silent", round((now - seen.heard_at).total_seconds()), f"{kind}.{instance}")
+    lags = [seen.beat.loop_lag_ms for seen in known.values() if status(seen, now) == "up"]
+    yield Measured("fleet.loop_lag", round(max(lags, default=0.0), 1))
+
+
+def _relays(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
+    """The jobs service is asked itself; the gateway tells its lag with its heartbeat."""
+    for seen in alive(fleet, now, "gateway")[:1]:
+        lag = seen.beat.detail.get("relay_lag")
+        if isinstance(lag, int | float):
+            yield Measured("relay.lag", lag, "gateway")
+
+
+def _projections(fleet: Fleet, now: datetime, head_at: HeadAt) -> Iterator[Measurement]:
+    for kind, streams in PROJECTIONS.items():
+        replicas = alive(fleet, now, kind)
+        if not replicas:
+            continue  # `fleet.service` says so already
+        told = checkpoints(replicas)
+        for stream in streams:
+            yield _lag(f"{kind}.{stream}", told.get(stream), _halted(replicas, stream), partial(head_at, stream))
+        yield Measured("projection.dead_events", max(_number(seen, "dead_events") for seen in replicas), kind)
+
+
+def _lag(
+    subject: str, told: tuple[int, datetime] | None, halted: str | None, head_at: Callable[[datetime], int | None]
+) -> Measurement:
+    if told is None:
+        return Unmeasured("projection.lag", "The service does not tell how far it is", subject)
+    position, at = told
+    head = head_at(at)
+    if head is None:
+        return Unmeasured("projection.lag", "The end of the stream is not known", subject)
+    return Measured("projection.lag", max(0, head - position), subject, halted)
+
+
+def _halted(replicas: list[Sighting], stream: str) -> str | None:
+    """Why the projection of a stream stands still, as one of the replicas tells it."""
+    for seen in replicas:
+        told = seen.beat.detail.get("halted")
+        if isinstance(told, dict) and isinstance(told.get(stream), str):
+            return f"Halted: {told[stream]}"
+    return None
+
+
+def _number(seen: Sighting, name: str) -> int:
+    value = seen.beat.detail.get(name)
+    return value if isinstance(value, int) else 0

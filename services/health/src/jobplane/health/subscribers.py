@@ -1,0 +1,72 @@
+"""What the health service reads from the bus: the events of jobs, counted, and every heartbeat."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from pydantic import ValidationError
+
+from jobplane.chassis import clock
+from jobplane.chassis.dead_events import DeadEvents
+from jobplane.chassis.projection import Projection
+from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.errors import InvalidMessage
+from jobplane.contracts.fleet import Heartbeat
+from jobplane.contracts.subjects import FLEET_ALL, fleet_beat
+from jobplane.contracts.topology import EVT_JOBS
+from jobplane.health import fleet, history, throughput
+
+log = structlog.get_logger()
+
+
+class Counter:
+    """Counts the events of `EVT_JOBS` per minute, queue and kind."""
+
+    def __init__(self, dead: DeadEvents) -> None:
+        self._dead = dead
+
+    async def fold(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> None:
+        """Add these events in the caller's transaction; one whose body cannot be read is buried."""
+        counted: list[tuple[throughput.Cell, str]] = []
+        for event in events:
+            if not throughput.is_counted(event):
+                continue
+            try:
+                counted.append((throughput.cell_of(event), event.type))
+            except InvalidMessage as error:
+                await self._dead.bury(conn, event.position, event.data, str(error))
+        await history.add(conn, throughput.tally(counted))
+
+
+def projection(pool: AsyncConnectionPool, nc: Client) -> Projection:
+    """The projection that keeps the history."""
+    dead = DeadEvents(nc, "health", EVT_JOBS)
+    return Projection(pool, nc, EVT_JOBS, f"health.{EVT_JOBS}", Counter(dead).fold, bury=dead.bury)
+
+
+class Listener:
+    """Hears heartbeats and knows the fleet as of the latest one."""
+
+    def __init__(self) -> None:
+        self.fleet: fleet.Fleet = {}
+
+    async def listen(self, nc: Client) -> None:
+        """Hear every process from now on."""
+        await nc.subscribe(FLEET_ALL, cb=self.hear)
+
+    async def hear(self, message: Msg) -> None:
+        """Take one heartbeat; a process may speak for no other than the one its subject names."""
+        try:
+            beat = Heartbeat.model_validate_json(message.data)
+        except ValidationError:
+            log.warning("heartbeat.unreadable", subject=message.subject)
+            return
+        if message.subject != fleet_beat(beat.kind, beat.instance):
+            log.warning("heartbeat.misaddressed", subject=message.subject)
+            return
+        now = clock.now()
+        self.fleet = fleet.heard(fleet.without_forgotten(self.fleet, now), beat, now)
