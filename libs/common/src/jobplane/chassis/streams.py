@@ -1,0 +1,183 @@
+"""Creates the streams and durable consumers that a service owns and lacks, compares the others, alters none."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.errors import NoRespondersError
+
+from jobplane.contracts.errors import JobplaneError, Unavailable
+from jobplane.contracts.topology import CONSUMERS, STREAMS, ConsumerSpec, StreamSpec
+
+log = structlog.get_logger()
+
+Config = dict[str, Any]
+
+_NANO: Final = 1_000_000_000
+_TIMEOUT_S: Final = 5.0
+_PATIENCE_S: Final = 10.0
+_STREAM_NOT_FOUND: Final = 10059
+_CONSUMER_NOT_FOUND: Final = 10014
+_EXISTS_OTHERWISE: Final = frozenset({10058, 10148})  # somebody created it at the same time
+_FATAL: Final = ("subjects", "retention", "storage")
+
+
+class TopologyDrift(JobplaneError):
+    """A stream is not what the program was written for, in a way that loses or misplaces messages."""
+
+
+class _ApiError(JobplaneError):
+    def __init__(self, error: Mapping[str, Any]) -> None:
+        super().__init__(str(error.get("description", error)))
+        self.code = int(error.get("err_code", 0))
+
+
+async def ensure(nc: Client, owner: str, *, first_sequences: Mapping[str, int] | None = None) -> list[str]:
+    """Create what `owner` lacks; gives one sentence per harmless difference (it degrades health).
+
+    `first_sequences` says where a stream begins that must be made anew. JetStream that is still starting is waited for.
+
+    Raises:
+        TopologyDrift: subjects, retention or storage of a stream differ.
+        Unavailable: JetStream does not answer.
+    """
+    first = first_sequences or {}
+    drifts: list[str] = []
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            for spec in STREAMS:
+                if spec.owner == owner:
+                    drifts += await _ensure_stream(nc, spec, first.get(spec.name, 1))
+            for consumer in CONSUMERS:
+                if _owner_of(consumer) == owner:
+                    drifts += await _ensure_consumer(nc, consumer)
+    except TimeoutError as error:
+        raise Unavailable("JetStream does not answer", code="bus_unavailable") from error
+    for drift in drifts:
+        log.warning("streams.drift", detail=drift)
+    return drifts
+
+
+async def create(nc: Client, spec: StreamSpec, first_sequence: int = 1) -> None:
+    """Create one stream whose first message will have `first_sequence`. Does nothing if it exists.
+
+    Raises:
+        TopologyDrift: it exists, but is another in subjects, retention or storage.
+        Unavailable: JetStream does not answer.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await _ensure_stream(nc, spec, first_sequence)
+    except TimeoutError as error:
+        raise Unavailable("JetStream does not answer", code="bus_unavailable") from error
+
+
+async def _ensure_stream(nc: Client, spec: StreamSpec, first_sequence: int) -> list[str]:
+    wanted = _stream_config(spec)
+    found = await _find(nc, f"STREAM.INFO.{spec.name}", _STREAM_NOT_FOUND)
+    if found is None:
+        config = wanted | ({"first_seq": first_sequence} if first_sequence > 1 else {})
+        if await _create(nc, f"STREAM.CREATE.{spec.name}", config):
+            log.info("streams.created", stream=spec.name, first_sequence=first_sequence)
+            return []
+        found = await _api(nc, f"STREAM.INFO.{spec.name}")
+    differences = _differences(wanted, found["config"])
+    for key in _FATAL:
+        if key in differences:
+            raise TopologyDrift(f"the stream {spec.name} has another {key} than declared: {differences[key]}")
+    return [f"the stream {spec.name} has another {key} than declared: {text}" for key, text in differences.items()]
+
+
+async def _ensure_consumer(nc: Client, spec: ConsumerSpec) -> list[str]:
+    wanted = _consumer_config(spec)
+    place = f"{spec.stream}.{spec.name}"
+    found = await _find(nc, f"CONSUMER.INFO.{place}", _CONSUMER_NOT_FOUND)
+    if found is None:
+        request = {"stream_name": spec.stream, "config": wanted, "action": "create"}
+        if await _create(nc, f"CONSUMER.CREATE.{place}.{spec.filter_subject}", request):
+            log.info("streams.consumer_created", stream=spec.stream, consumer=spec.name)
+            return []
+        found = await _api(nc, f"CONSUMER.INFO.{place}")
+    differences = _differences(wanted, found["config"])
+    return [f"the consumer {place} has another {key} than declared: {text}" for key, text in differences.items()]
+
+
+def _stream_config(spec: StreamSpec) -> Config:
+    return {
+        "name": spec.name,
+        "subjects": list(spec.subjects),
+        "retention": spec.keep.value,
+        "storage": "file",
+        "discard": "new" if spec.discard_new else "old",
+        "max_bytes": spec.max_bytes,
+        "max_age": int(spec.max_age.total_seconds() * _NANO) if spec.max_age is not None else 0,
+        "allow_atomic": spec.journal,
+        "allow_direct": spec.journal,
+        "deny_delete": spec.journal,
+        "deny_purge": spec.journal,
+    }
+
+
+def _consumer_config(spec: ConsumerSpec) -> Config:
+    return {
+        "durable_name": spec.name,
+        "name": spec.name,
+        "filter_subject": spec.filter_subject,
+        "deliver_policy": "all",
+        "ack_policy": "explicit",
+        "ack_wait": int((spec.backoff[0] if spec.backoff else spec.ack_wait).total_seconds() * _NANO),
+        "backoff": [int(pause.total_seconds() * _NANO) for pause in spec.backoff],
+        "max_deliver": -1,
+        "max_ack_pending": spec.max_ack_pending,
+    }
+
+
+def _differences(wanted: Config, found: Config) -> dict[str, str]:
+    """What differs, as text; the server leaves out what is false, 0 or empty."""
+    return {
+        key: f"{found.get(key)!r} instead of {value!r}"
+        for key, value in wanted.items()
+        if (found.get(key) or None) != (value or None)
+    }
+
+
+def _owner_of(consumer: ConsumerSpec) -> str:
+    return next(spec.owner for spec in STREAMS if spec.name == consumer.stream)
+
+
+async def _find(nc: Client, call: str, not_found: int) -> Config | None:
+    try:
+        return await _api(nc, call)
+    except _ApiError as error:
+        if error.code == not_found:
+            return None
+        raise
+
+
+async def _create(nc: Client, call: str, request: Config) -> bool:
+    try:
+        await _api(nc, call, request)
+    except _ApiError as error:
+        if error.code in _EXISTS_OTHERWISE:
+            return False
+        raise
+    return True
+
+
+async def _api(nc: Client, call: str, request: Config | None = None) -> Config:
+    payload = json.dumps(request).encode() if request is not None else b""
+    while True:
+        try:
+            answer = json.loads((await nc.request(f"$JS.API.{call}", payload, timeout=_TIMEOUT_S)).data)
+        except NoRespondersError:  # JetStream of a server that has just started
+            await asyncio.sleep(0.05)
+            continue
+        except (NatsError, OSError) as error:
+            raise Unavailable("JetStream does not answer", code="bus_unavailable") from error
+        if "error" in answer:
+            raise _ApiError(answer["error"])
+        return dict(answer)
