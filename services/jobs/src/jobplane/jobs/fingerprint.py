@@ -2,22 +2,27 @@
 
 import hashlib
 import re
+from pathlib import PureWindowsPath
 from typing import Final
+
+from jobplane.contracts.jobs import MAX_MESSAGE_CHARS, MAX_STACK_CHARS
 
 TOP_FRAMES: Final = 5
 """The innermost frames tell the cause; those further out tell who called."""
 
+_MAX_LINE_CHARS: Final = 500
+
+# Errors are written by strangers: every pattern takes time linear in the text.
 _VARIABLE: Final = (
     (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
-    (re.compile(r"'[^'\n]*'|\"[^\"\n]*\"|`[^`\n]*`"), "<text>"),
-    (re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE), "<url>"),
-    (re.compile(r"(?:[A-Za-z]:)?(?:[/\\][\w.@~+-]+){2,}"), "<path>"),
-    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[0-9a-f]*[0-9])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
+    (re.compile(r"""(?<!\w)'[^'\n]*'(?!\w)|"[^"\n]*"|`[^`\n]*`"""), "<text>"),
+    (re.compile(r"\b[a-z][a-z0-9+.-]{0,15}://\S+", re.IGNORECASE), "<url>"),
+    (re.compile(r"(?:\b[A-Za-z]:)?(?:[/\\][\w.@~+-]+){2,}"), "<path>"),
+    (re.compile(r"\b0x[0-9a-f]+\b|\b(?=[a-f]*[0-9])[0-9a-f]{8,}\b", re.IGNORECASE), "<hex>"),
     (re.compile(r"\d+(?:[.,:]\d+)*"), "<n>"),
     (re.compile(r"\s+"), " "),
 )
-_BACKSLASH: Final = chr(92)
-_FRAME: Final = re.compile(r'^\s*File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)$', re.MULTILINE)
+_FRAME: Final = re.compile(r'^[ \t]*File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)$', re.MULTILINE)
 
 
 def fingerprint(error_type: str, message: str, stack: str | None) -> str:
@@ -27,7 +32,7 @@ def fingerprint(error_type: str, message: str, stack: str | None) -> str:
     they are; frames keep the file's name and the function, not the directory and the line, so that a deployment or an
     edit elsewhere in the file does not split a group. Stacks of other languages count by their lines without numbers.
     """
-    parts = (error_type, _normalised(message), *_frames(stack or ""))
+    parts = (error_type, _normalised(message[:MAX_MESSAGE_CHARS]), *_frames((stack or "")[-MAX_STACK_CHARS:]))
     return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
@@ -38,10 +43,9 @@ def _normalised(text: str) -> str:
 
 
 def _frames(stack: str) -> list[str]:
-    found = [
-        f"{file.replace(_BACKSLASH, '/').rsplit('/', 1)[-1]}:{function}" for file, function in _FRAME.findall(stack)
-    ]
-    if found:
-        return found[-TOP_FRAMES:]
-    lines = [_normalised(line) for line in stack.splitlines() if line.strip()]
-    return lines[:TOP_FRAMES]
+    """The innermost frames of a Python stack, as ``file:function``; of another stack its first lines."""
+    frames = _FRAME.findall(stack)
+    if frames:
+        return [f"{PureWindowsPath(file).name}:{function}" for file, function in frames[-TOP_FRAMES:]]
+    lines = [line[:_MAX_LINE_CHARS] for line in stack.splitlines() if line.strip()]
+    return [_normalised(line) for line in lines[:TOP_FRAMES]]
