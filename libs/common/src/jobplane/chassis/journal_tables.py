@@ -4,7 +4,7 @@ from alembic.operations import Operations
 
 _HEAD = """
 CREATE TABLE journal_head (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     epoch integer NOT NULL DEFAULT 1,
     pos bigint NOT NULL DEFAULT 0,
     halted text
