@@ -59,7 +59,7 @@ INDEXES = (
 # Gives out positions: whoever moves it holds it until the commit, so positions have no gap and follow the commits.
 HEAD = """
 CREATE TABLE audit_head (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     position bigint NOT NULL DEFAULT 0
 )
 """
