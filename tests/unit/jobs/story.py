@@ -33,11 +33,10 @@ T0 = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-def body(name: str) -> Body:
-    return Body(ref=BodyRef(name), digest="0" * 64)
-
-
-BROKEN = ErrorFact(type="OSError", fingerprint="f" * 16, body=body("error"))
+PAYLOAD = Body(ref=BodyRef("019aa000-0000-7000-8000-00000000000a"), digest="a" * 64)
+RESULT = Body(ref=BodyRef("019aa000-0000-7000-8000-00000000000b"), digest="b" * 64)
+ERROR = Body(ref=BodyRef("019aa000-0000-7000-8000-00000000000c"), digest="c" * 64)
+BROKEN = ErrorFact(type="OSError", fingerprint="f" * 16, body=ERROR)
 
 
 def create(**fields: Any) -> CreateJob:

@@ -20,10 +20,10 @@ from jobplane.jobs.job import Meta, evolve, fold
 from tests.unit.jobs.story import (
     JOB,
     OTHER,
+    PAYLOAD,
     T0,
     TRACE,
     Story,
-    body,
     cancel,
     complete,
     create,
@@ -41,8 +41,8 @@ from tests.unit.jobs.story import (
 
 
 def test_a_created_job_is_pending_and_due_at_once() -> None:
-    story = Story().when(create(tags=["a", "b"], priority=7, timeout_ms=500, asset="x/1"), payload=body("payload"))
-    story.then(JobCreated, before=None, after=JobStatus.PENDING, payload=body("payload"))
+    story = Story().when(create(tags=["a", "b"], priority=7, timeout_ms=500, asset="x/1"), payload=PAYLOAD)
+    story.then(JobCreated, before=None, after=JobStatus.PENDING, payload=PAYLOAD)
     story.then_job(
         id=JOB,
         kind="image.thumbnail",
@@ -55,7 +55,7 @@ def test_a_created_job_is_pending_and_due_at_once() -> None:
         timeout_ms=500,
         tags=("a", "b"),
         asset="x/1",
-        payload_ref="payload",
+        payload_ref=PAYLOAD.ref,
         trace_id=TRACE,
         version=1,
         run=0,

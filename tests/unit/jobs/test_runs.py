@@ -8,9 +8,10 @@ from jobplane.contracts.job_events import ErrorFact, JobCompleted, JobFailed, Jo
 from jobplane.contracts.jobs import JobStatus
 from tests.unit.jobs.story import (
     BROKEN,
+    ERROR,
+    RESULT,
     T0,
     Story,
-    body,
     complete,
     create,
     expire,
@@ -74,13 +75,13 @@ def test_a_run_that_stopped_though_nobody_cancelled_it_is_released() -> None:
 
 
 def test_success_finishes_the_job_and_keeps_its_result() -> None:
-    story = given(create(), lease()).after(seconds=2).when(complete(result=body("result")))
-    story.then(JobCompleted, run=1, attempt=1, worker="worker-1", result=body("result"))
-    story.then_job(status=JobStatus.COMPLETED, result_ref="result", finished_at=story.now)
+    story = given(create(), lease()).after(seconds=2).when(complete(result=RESULT))
+    story.then(JobCompleted, run=1, attempt=1, worker="worker-1", result=RESULT)
+    story.then_job(status=JobStatus.COMPLETED, result_ref=RESULT.ref, finished_at=story.now)
 
 
 def test_success_after_a_failure_clears_the_error() -> None:
-    story = given(create(), lease(), fail()).then_job(error_type="OSError", error_ref="error")
+    story = given(create(), lease(), fail()).then_job(error_type="OSError", error_ref=ERROR.ref)
     story.after(hours=1).given(lease("b")).when(complete("b"))
     story.then_job(error_type=None, error_ref=None, error_fingerprint=None)
 
@@ -136,8 +137,8 @@ def test_a_run_over_its_time_limit_fails_with_timeout() -> None:
 
 
 def test_the_error_of_a_timeout_may_bring_a_body() -> None:
-    error = ErrorFact(type="timeout", fingerprint="a" * 16, body=body("error"))
-    given(create(timeout_ms=5000), lease()).after(seconds=5).when(time_out(), error=error).then_job(error_ref="error")
+    error = ErrorFact(type="timeout", fingerprint="a" * 16, body=ERROR)
+    given(create(timeout_ms=5000), lease()).after(seconds=5).when(time_out(), error=error).then_job(error_ref=ERROR.ref)
 
 
 def test_the_last_timeout_finishes_the_job() -> None:
