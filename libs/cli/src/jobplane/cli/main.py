@@ -1,10 +1,57 @@
 """The `jobplane` command: one module per group of commands, put together here."""
 
+import sys
+
 import typer
 
-app = typer.Typer(name="jobplane", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+from jobplane.cli import enqueue, jobs, logs, password, status, up, worker
+from jobplane.cli.failures import Exit, Failed
+from jobplane.contracts.errors import JobplaneError
+from jobplane.local.connections import NotRunning
+
+app = typer.Typer(
+    name="jobplane",
+    help="The admin control plane for background jobs.",
+    epilog="Exit codes: 0 done · 1 refused or failed · 2 wrong usage · 3 no platform answers · 4 not found.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up.up)
+app.command()(worker.worker)
+app.command()(enqueue.enqueue)
+app.add_typer(jobs.app, name="jobs")
+app.command()(status.status)
+app.command()(logs.logs)
+app.add_typer(password.app, name="password")
 
 
 def main() -> None:
-    """Run the command."""
-    app()
+    """Run the command; what went wrong is one sentence on stderr."""
+    sys.argv[1:] = with_builtin_demo(sys.argv[1:])
+    try:
+        app()
+    except Failed as error:
+        _end(error, error.code)
+    except NotRunning as error:
+        _end(error, Exit.UNREACHABLE)
+    except JobplaneError as error:
+        _end(error, Exit.REFUSED)
+
+
+def _end(error: JobplaneError, code: Exit) -> None:
+    typer.echo(f"jobplane: {error}", err=True)
+    sys.exit(code)
+
+
+def with_builtin_demo(arguments: list[str]) -> list[str]:
+    """`--demo` may stand alone; the parser wants a value, so it gets the one that means "the package's pictures"."""
+    completed: list[str] = []
+    for index, argument in enumerate(arguments):
+        completed.append(argument)
+        following = arguments[index + 1 : index + 2]
+        if argument == "--demo" and (not following or following[0].startswith("--")):
+            completed.append(str(up.BUILTIN))
+    return completed

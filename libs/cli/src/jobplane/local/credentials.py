@@ -36,6 +36,10 @@ class Credentials(BaseModel):
     """NATS user → password."""
     local_password: str
     """Of the account `local`, which the command line on this machine uses."""
+    first_password: str | None = None
+    """Of the account `admin`, generated and not shown yet."""
+    set_up: bool = False
+    """Whether the platform was ready once, so that there is an admin."""
     ports: dict[str, int] = {}
     """What listens → the port it had at the last start, kept if it is still free."""
 

@@ -88,9 +88,9 @@ class NatsServer:
             message = f"NATS did not start: {processes.last_words(self.log)}"
             raise CannotStart(message)
 
-    def stop(self) -> None:
+    def stop(self, *, timeout_s: float = _STOP_S) -> None:
         """End the server; everything it acknowledged is on disk."""
-        processes.stop(self.process, signal.SIGTERM, timeout_s=_STOP_S)
+        processes.stop(self.process, signal.SIGTERM, timeout_s=timeout_s)
 
 
 def url(user: str, password: str, address: str) -> str:

@@ -1,0 +1,58 @@
+"""Tables for people and JSON for scripts."""
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+STATUS_STYLES: Final = {
+    "PENDING": "yellow",
+    "RUNNING": "blue",
+    "COMPLETED": "green",
+    "FAILED": "red",
+    "CANCELLED": "dim",
+    "ok": "green",
+    "up": "green",
+    "warn": "yellow",
+    "late": "yellow",
+    "fail": "red",
+    "down": "red",
+    "stopped": "dim",
+}
+_UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def console() -> Console:
+    """Where tables go."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def as_json(value: object) -> None:
+    """The answer as it is."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """A plain table; known states are coloured. Whole lines when nobody looks: ids are never cut for a pipe."""
+    out = console()
+    shown = Table(*headers, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        shown.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
+    if not out.is_terminal:
+        out.width = 500
+    out.print(shown)
+
+
+def age(instant: str | None) -> str:
+    """How long ago, in one unit; `in 5 min` for the future."""
+    if instant is None:
+        return ""
+    seconds = (datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds()
+    size, unit = next(((size, unit) for size, unit in _UNITS if abs(seconds) >= size), _UNITS[-1])
+    text = f"{abs(seconds) / size:.0f} {unit}"
+    return text if seconds >= 0 else f"in {text}"
