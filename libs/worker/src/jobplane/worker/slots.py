@@ -1,0 +1,78 @@
+"""How many more jobs may be leased: free slots, and a few ahead while jobs are so short that slots would stand idle."""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+AHEAD_S: Final = 0.005
+"""A leased job may wait about this long for its slot; no longer than fetching it when a slot is free would take."""
+MAX_AHEAD: Final = 64
+_DECAY: Final = 0.05
+_UNKNOWN_S: Final = 1.0
+
+
+class Slots:
+    """Counts jobs that run, that wait for a slot, and that a lease request under way may bring."""
+
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self.running = 0
+        self.waiting = 0
+        self._asked = 0
+        self._typical_s = _UNKNOWN_S
+        self._askers: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def capacity(self) -> int:
+        """Slots, and how many jobs may be leased ahead of them: none before many short runs were seen."""
+        return self.concurrency + self._ahead()
+
+    @property
+    def room(self) -> int:
+        """How many jobs may be asked for now."""
+        return self.capacity - self.running - self.waiting - self._asked
+
+    async def ask(self, most: int) -> int:
+        """Reserve room for 1 to `most` jobs as soon as there is some, in order of asking, until `answered`."""
+        while self._askers or self.room < 1:
+            turn = asyncio.get_running_loop().create_future()
+            self._askers.append(turn)
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if turn in self._askers:
+                    self._askers.remove(turn)
+                self._invite()
+                raise
+            if self.room >= 1:
+                break
+        reserved = min(most, self.room)
+        self._asked += reserved
+        self._invite()
+        return reserved
+
+    def answered(self, reserved: int) -> None:
+        """The request for so many is over; the jobs that came are `running` or `waiting` in the same breath."""
+        self._asked -= reserved
+        self._invite()
+
+    def ended(self, ran_s: float) -> None:
+        """A run ended after that time."""
+        self.running -= 1
+        self._typical_s = max(ran_s, self._typical_s + (ran_s - self._typical_s) * _DECAY)
+        self._invite()
+
+    def stalled(self) -> None:
+        """Jobs leased ahead did not get their slot: lease none ahead until many short runs were seen again."""
+        self._typical_s = max(_UNKNOWN_S, self._typical_s)
+
+    def _ahead(self) -> int:
+        return min(MAX_AHEAD, int(self.concurrency * AHEAD_S / max(self._typical_s, 1e-6)))
+
+    def _invite(self) -> None:
+        """Wake the first asker when there is room; it wakes the next."""
+        while self._askers and self.room >= 1:
+            turn = self._askers.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
