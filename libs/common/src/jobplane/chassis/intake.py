@@ -87,7 +87,10 @@ class Intake:
         self._outstanding += MAX_BATCH
         request = {"batch": MAX_BATCH, "expires": _PULL_EXPIRES_S * 1_000_000_000}
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._consumer.stream}.{self._consumer.name}"
-        await self._nc.publish(subject, json.dumps(request).encode(), reply=inbox)
+        try:
+            await self._nc.publish(subject, json.dumps(request).encode(), reply=inbox)
+        except (NatsError, OSError):
+            self._outstanding = 0  # the bus is away: `wake` asks again after the reconnect
 
     async def _receive(self, message: Msg) -> None:
         headers = message.headers or {}
@@ -121,7 +124,9 @@ class Intake:
                 delivery.failures += 1
                 log.exception("intake.message_failed", subject=delivery.subject, failures=delivery.failures)
                 if delivery.failures >= FAILURES_ALONE:
-                    await self._settle([delivery], [InvalidMessage(f"failed {FAILURES_ALONE} times alone: {type(error).__name__}")])
+                    await self._settle(
+                        [delivery], [InvalidMessage(f"failed {FAILURES_ALONE} times alone: {type(error).__name__}")]
+                    )
                     return
             else:
                 return
@@ -137,8 +142,7 @@ class Intake:
                 if not self._paused:
                     log.warning("intake.paused", reason=type(error).__name__)
                 self._paused = True
-                for delivery in batch:
-                    await self._nc.publish(delivery.ack, b"+WPI")
+                await self._acknowledge(batch, b"+WPI")
                 await asyncio.sleep(_REST_S)
                 continue
             if self._paused:
@@ -148,14 +152,27 @@ class Intake:
             return
 
     async def _settle(self, batch: Sequence[Delivery], verdicts: Sequence[InvalidMessage | None]) -> None:
-        for delivery, poison in zip(batch, verdicts, strict=True):
-            if poison is None or await self._bury(delivery, poison):
-                await self._nc.publish(delivery.ack, b"+ACK")
+        pairs = list(zip(batch, verdicts, strict=True))
+        await self._acknowledge(
+            [delivery for delivery, poison in pairs if poison is None or await self._bury(delivery, poison)], b"+ACK"
+        )
+
+    async def _acknowledge(self, deliveries: Sequence[Delivery], word: bytes) -> None:
+        """Tell the server. If the bus is away the messages come again, and find their stored outcomes."""
+        try:
+            for delivery in deliveries:
+                await self._nc.publish(delivery.ack, word)
+        except (NatsError, OSError) as error:
+            log.info("intake.not_acknowledged", error=type(error).__name__)
 
     async def _bury(self, delivery: Delivery, reason: InvalidMessage) -> bool:
         """Put it into the DLQ; False if that failed, then it stays unacknowledged and comes again."""
         headers = {
-            "Jobplane-Dead-Reason": str(reason).encode("ascii", "replace").decode().replace("\n", " ").replace("\r", " ")[:1000],
+            "Jobplane-Dead-Reason": str(reason)
+            .encode("ascii", "replace")
+            .decode()
+            .replace("\n", " ")
+            .replace("\r", " ")[:1000],
             "Jobplane-Dead-Subject": delivery.subject,
             **{name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")},
         }
@@ -165,7 +182,9 @@ class Intake:
             log.warning("intake.dead_letter_failed", subject=delivery.subject, error=type(error).__name__)
             return False
         if b'"error"' in answer.data:
-            log.warning("intake.dead_letter_failed", subject=delivery.subject, answer=answer.data.decode(errors="replace"))
+            log.warning(
+                "intake.dead_letter_failed", subject=delivery.subject, answer=answer.data.decode(errors="replace")
+            )
             return False
         log.warning("intake.dead_letter", subject=delivery.subject, reason=str(reason))
         return True

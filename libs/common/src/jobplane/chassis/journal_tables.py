@@ -1,6 +1,6 @@
 """The tables of a journal, made by the migrations of each service that has one; the service's role may only add events."""
 
-from alembic.operations import Operations
+from jobplane.chassis.migrations import Statements
 
 _HEAD = """
 CREATE TABLE journal_head (
@@ -46,7 +46,7 @@ CREATE TABLE command_outcome (
 """
 
 
-def create(op: Operations, role: str) -> None:
+def create(op: Statements, role: str) -> None:
     """Make head and events in the current schema; `role` may read and add events, and move the head."""
     op.execute(_HEAD)
     op.execute("INSERT INTO journal_head DEFAULT VALUES")
@@ -56,7 +56,7 @@ def create(op: Operations, role: str) -> None:
     op.execute(f"GRANT SELECT, UPDATE ON journal_head TO {role}")
 
 
-def create_outcomes(op: Operations, role: str) -> None:
+def create_outcomes(op: Statements, role: str) -> None:
     """Make the table that remembers what became of each command."""
     op.execute(_OUTCOME)
     op.execute("CREATE INDEX command_outcome_at ON command_outcome (at)")

@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 from psycopg import sql
@@ -12,6 +12,13 @@ from jobplane.contracts.errors import JobplaneError, Unavailable
 
 _VERSION_TABLE: Final = "alembic_version"
 _LONGEST_ID: Final = 32  # the width of Alembic's own column
+
+
+class Statements(Protocol):
+    """What a migration runs its statements with: Alembic's `op`."""
+
+    def execute(self, sqltext: str) -> None:
+        """Run one statement."""
 
 
 def upgrade(owner_url: str, service: str) -> None:

@@ -1,9 +1,9 @@
 """The tables of a projection: how far it has read, written in the same transaction as its rows."""
 
-from alembic.operations import Operations
+from jobplane.chassis.migrations import Statements
 
 
-def create(op: Operations, role: str) -> None:
+def create(op: Statements, role: str) -> None:
     """Make the checkpoints in the current schema."""
     op.execute(
         """

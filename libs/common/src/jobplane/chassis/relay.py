@@ -11,11 +11,12 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
-from jobplane.chassis import tracing
+from jobplane.chassis import bus, streams, tracing
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.envelope import EventRecord, event_headers
 from jobplane.contracts.errors import JobplaneError, Unavailable
+from jobplane.contracts.topology import stream as declared
 
 log = structlog.get_logger()
 
@@ -116,7 +117,9 @@ class Relay:
             if not events:
                 return published
             try:
-                with tracing.span("relay publish", traceparent=events[-1].traceparent, stream=self._stream, events=len(events)):
+                with tracing.span(
+                    "relay publish", traceparent=events[-1].traceparent, stream=self._stream, events=len(events)
+                ):
                     await self._publish(events, self._last)
             except (SequenceMoved, StreamMissing):
                 self._last = None
@@ -145,7 +148,9 @@ class Relay:
         last_seq = int(info["state"]["last_seq"])
         if last_seq == 0 or int(info["state"]["messages"]) == 0:
             return StreamEnd(last_seq, None)
-        message = await self._nc.request(f"$JS.API.DIRECT.GET.{self._stream}", json.dumps({"seq": last_seq}).encode(), timeout=_TIMEOUT_S)
+        message = await self._nc.request(
+            f"$JS.API.DIRECT.GET.{self._stream}", json.dumps({"seq": last_seq}).encode(), timeout=_TIMEOUT_S
+        )
         return StreamEnd(last_seq, (message.headers or {}).get("ce-id"))
 
     async def _api(self, call: str) -> dict[str, Any]:
@@ -159,28 +164,44 @@ class Relay:
         return answer
 
     async def _publish(self, events: list[EventRecord], last: int) -> None:
+        """Publish one atomic batch; only its last message is answered, for all of them."""
         batch = new_id()
-        final = len(events)
         for number, event in enumerate(events, start=1):
             headers = event_headers(event, self._source)
             headers["Nats-Batch-Id"] = batch
             headers["Nats-Batch-Sequence"] = str(number)
             if number == 1:
                 headers["Nats-Expected-Last-Sequence"] = str(last)
-            if number < final:
+            if number < len(events):
                 await self._nc.publish(self._subject_of(event), event.data, headers=headers)
-                continue
-            headers["Nats-Batch-Commit"] = "1"
-            try:
-                reply = await self._nc.request(self._subject_of(event), event.data, headers=headers, timeout=_TIMEOUT_S)
-            except NoRespondersError as error:
-                msg = f"{self._stream} is gone"
-                raise StreamMissing(msg) from error
+            else:
+                await self._commit(event, headers | {"Nats-Batch-Commit": "1"})
+
+    async def _commit(self, event: EventRecord, headers: dict[str, str]) -> None:
+        try:
+            subject = self._subject_of(event)
+            reply = await self._nc.request(subject, event.data, headers=headers, timeout=_TIMEOUT_S)
+        except NoRespondersError as error:
+            msg = f"{self._stream} is gone"
+            raise StreamMissing(msg) from error
         answer: dict[str, Any] = json.loads(reply.data)
         _raise_for(answer.get("error"))
-        if answer["seq"] != events[-1].position:
-            msg = f"{self._stream} gave sequence {answer['seq']} to the event at position {events[-1].position}"
+        if answer["seq"] != event.position:
+            msg = f"{self._stream} gave sequence {answer['seq']} to the event at position {event.position}"
             raise Diverged(msg)
+
+
+def creator(topology_url: str, stream: str) -> Callable[[int], Awaitable[None]]:
+    """A function that makes the declared stream anew, over a connection of its own that may do nothing else."""
+
+    async def create(first_sequence: int) -> None:
+        nc = await bus.connect(topology_url, user="topology", name=f"topology of {stream}")
+        try:
+            await streams.create(nc, declared(stream), first_sequence)
+        finally:
+            await bus.close(nc)
+
+    return create
 
 
 def _raise_for(error: dict[str, Any] | None) -> None:

@@ -1,0 +1,51 @@
+"""Erasable bodies: payloads, results and error texts live here; events carry their reference and a salted digest only."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import AsyncConnection
+from pydantic import JsonValue
+
+from jobplane.contracts.ids import BodyRef
+from jobplane.contracts.job_events import Body
+
+
+@dataclass(frozen=True, slots=True)
+class NewBody:
+    """A body to store beside the event that refers to it."""
+
+    ref: BodyRef
+    salt: bytes
+    data: bytes
+
+    @property
+    def fact(self) -> Body:
+        """What the event says of it."""
+        return Body(ref=self.ref, digest=hashlib.sha256(self.salt + self.data).hexdigest())
+
+
+def seal(event_id: str, value: JsonValue) -> NewBody:
+    """A body whose reference is the id of its event."""
+    return NewBody(BodyRef(event_id), os.urandom(16), json.dumps(value, separators=(",", ":")).encode())
+
+
+async def store(conn: AsyncConnection[Any], bodies: Sequence[tuple[str, NewBody]]) -> None:
+    """Insert (job id, body) pairs."""
+    async with conn.cursor() as cursor:
+        await cursor.executemany(
+            "INSERT INTO body (ref, job_id, salt, data) VALUES (%s, %s, %s, %s)",
+            [(body.ref, job_id, body.salt, body.data) for job_id, body in bodies],
+        )
+
+
+async def load(conn: AsyncConnection[Any], refs: Iterable[str | None]) -> Mapping[str, JsonValue]:
+    """The bodies that still exist, parsed, by reference."""
+    wanted = [ref for ref in refs if ref is not None]
+    if not wanted:
+        return {}
+    cursor = await conn.execute("SELECT ref, data FROM body WHERE ref = ANY(%s::uuid[])", (wanted,))
+    return {str(ref): json.loads(data) for ref, data in await cursor.fetchall()}

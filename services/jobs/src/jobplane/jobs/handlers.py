@@ -1,0 +1,134 @@
+"""Commands from the bus: read, settled in the ledger, answered to whoever waits; what cannot be read goes to the dead letters."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from pydantic import ValidationError
+
+from jobplane.chassis import tracing
+from jobplane.chassis.intake import Delivery
+from jobplane.contracts.actors import HUMAN_KINDS
+from jobplane.contracts.commands import CreateJob
+from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage
+from jobplane.contracts.errors import InvalidMessage
+from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES
+from jobplane.contracts.subjects import inbox_prefix, issuer_of
+from jobplane.jobs import bodies, outcomes
+from jobplane.jobs.ledger import Cause, Delivered, Ledger, Settled, Wish
+from jobplane.jobs.read_model import ReadModel, outcome
+
+log = structlog.get_logger()
+
+_HUMAN_ISSUER: Final = "gateway"
+
+
+@dataclass(slots=True)
+class _Read:
+    """A delivery that could be read."""
+
+    wish: Wish
+    reply_to: str | None
+
+
+class CommandHandler:
+    """Settles command deliveries in micro-batches; see `chassis.intake.Handle`."""
+
+    def __init__(self, ledger: Ledger, read_model: ReadModel, nc: Client) -> None:
+        self._ledger = ledger
+        self._read_model = read_model
+        self._nc = nc
+
+    async def __call__(self, deliveries: Sequence[Delivery]) -> list[InvalidMessage | None]:
+        """Settle and answer; gives for each delivery why it is poison, or None."""
+        read: list[_Read] = []
+        verdicts: list[InvalidMessage | None] = []
+        for delivery in deliveries:
+            try:
+                read.append(_read(delivery))
+                verdicts.append(None)
+            except InvalidMessage as error:
+                verdicts.append(error)
+        if read:
+            settled = await self._ledger.settle([item.wish for item in read])
+            await self._answer(read, settled)
+        return verdicts
+
+    async def _answer(self, read: Sequence[_Read], settled: Sequence[Settled]) -> None:
+        """Tell whoever waits, in one read of the jobs as they are now. Nobody may wait: an answer is not an obligation."""
+        asked = [
+            (item, outcomes.of(one))
+            for item, one in zip(read, settled, strict=True)
+            if item.reply_to and item.wish.delivered
+        ]
+        views = await self._read_model.views([stored.job_id for _, stored in asked if stored.job_id]) if asked else {}
+        for item, stored in asked:
+            if item.reply_to and item.wish.delivered:
+                answer = outcome(item.wish.delivered.command_id, stored, views.get(stored.job_id or ""))
+                await self._send(item.reply_to, answer.model_dump_json(exclude_none=True).encode())
+
+    async def _send(self, inbox: str, answer: bytes) -> None:
+        try:
+            await self._nc.publish(inbox, answer)
+        except NatsError as error:
+            log.info("command.not_answered", error=type(error).__name__)
+
+
+def _read(delivery: Delivery) -> _Read:
+    """The wish in a delivery.
+
+    Raises:
+        InvalidMessage: it is not a command, or its issuer may not say what it says.
+    """
+    try:
+        message = CommandMessage.model_validate_json(delivery.data)
+    except ValidationError as error:
+        raise InvalidMessage(_plain(error)) from error
+    issuer = issuer_of(delivery.subject)
+    if message.actor.kind in HUMAN_KINDS and issuer != _HUMAN_ISSUER:
+        msg = f"issuer {issuer} may not speak for a {message.actor.kind}"
+        raise InvalidMessage(msg)
+    if delivery.subject.rsplit(".", 1)[1] != message.command.type:
+        msg = f"a {message.command.type} command was sent as {delivery.subject}"
+        raise InvalidMessage(msg)
+    with tracing.span(
+        f"decide {message.command.type}", traceparent=delivery.headers.get(TRACEPARENT), kind=tracing.Kind.CONSUMER
+    ) as span:
+        cause = Cause(message.actor, message.correlation_id, span.traceparent, message.reason, message.causation_id)
+    wish = Wish(message.command, cause, delivered=_delivered(message))
+    if isinstance(message.command, CreateJob) and message.command.payload:
+        wish.body = bodies.seal(wish.event_id, message.command.payload)
+        if len(wish.body.data) > MAX_PAYLOAD_BYTES:
+            msg = f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes"
+            raise InvalidMessage(msg)
+    return _Read(wish, _reply_to(delivery, issuer))
+
+
+def _delivered(message: CommandMessage) -> Delivered:
+    return Delivered(
+        command_id=message.command_id,
+        verb=message.command.type,
+        expires_at=message.expires_at,
+        body_digest=message.body_digest or hashlib.sha256(message.command.model_dump_json().encode()).hexdigest(),
+        expected_version=message.expected_version,
+    )
+
+
+def _reply_to(delivery: Delivery, issuer: str) -> str | None:
+    """The inbox for the outcome, if it is one of the issuer's own: nobody makes us write elsewhere."""
+    inbox = delivery.headers.get(REPLY_TO)
+    if inbox is None or not inbox.startswith(f"{inbox_prefix(issuer)}.") or any(mark in inbox for mark in "*> \t"):
+        return None
+    return inbox
+
+
+def _plain(error: ValidationError) -> str:
+    """What is wrong, without the values (they may be secret)."""
+    return "; ".join(
+        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        for problem in error.errors(include_input=False)
+    )

@@ -1,0 +1,1 @@
+"""The schema of the jobs service, one revision per file."""

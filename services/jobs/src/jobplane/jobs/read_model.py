@@ -1,0 +1,271 @@
+"""What others may read of jobs: one job, lists, history, counts; every page by keyset, no counting of rows."""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from psycopg_pool import AsyncConnectionPool
+from pydantic import JsonValue
+
+from jobplane.contracts.actors import Actor
+from jobplane.contracts.envelope import CommandOutcome, trace_id_of
+from jobplane.contracts.errors import Refused
+from jobplane.contracts.ids import CommandId, JobId, Position
+from jobplane.contracts.job_events import JOB_EVENTS
+from jobplane.contracts.jobs import History, HistoryItem, JobErrorView, JobPage, JobStatus, JobView, QueueStats, Stats
+from jobplane.contracts.queries import ListJobs, OneCommand, OneJob, OneJobHistory
+from jobplane.jobs import bodies, outcomes
+from jobplane.jobs.job import Job
+from jobplane.jobs.outcomes import Stored
+from jobplane.jobs.rows import JOB_COLUMNS, job_of
+
+_VIEW_COLUMNS: Final = f"{JOB_COLUMNS}, position, progress"
+_POSITION, _PROGRESS = -2, -1
+_STATS: Final = """
+SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
+    CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN (SELECT min(j.run_at) FROM job j WHERE j.queue = c.queue AND j.ready) END
+FROM job_count c ORDER BY c.queue
+"""
+_HISTORY: Final = """
+SELECT pos, version, type, at, actor::text, reason, command_id, traceparent, data::text FROM event
+WHERE stream_id = %s AND version > %s ORDER BY version LIMIT %s
+"""
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_VERSION: Final = re.compile(r"[0-9]{1,9}")
+_ROUTING: Final = frozenset({"queue", "kind", "before", "after"})
+
+
+class ReadModel:
+    """Reads the service's own tables: it always sees what was committed before the question."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def views(self, ids: Sequence[str]) -> dict[str, JobView]:
+        """Whole jobs by id; unknown ids are left out."""
+        async with self._pool.connection() as conn:
+            cursor = await conn.execute(f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])", (list(ids),))
+            found = await cursor.fetchall()
+            jobs = [job_of(row) for row in found]
+            texts = await bodies.load(
+                conn, (ref for job in jobs for ref in (job.payload_ref, job.result_ref, job.error_ref))
+            )
+        return {job.id: view(job, row[_POSITION], row[_PROGRESS], texts) for job, row in zip(jobs, found, strict=True)}
+
+    async def one(self, query: OneJob) -> JobView:
+        """One job, whole.
+
+        Raises:
+            Refused: `job_not_found`.
+        """
+        found = await self.views([query.job_id])
+        if query.job_id not in found:
+            raise _not_found(query.job_id)
+        return found[query.job_id]
+
+    async def page(self, query: ListJobs) -> JobPage:
+        """One page of jobs, newest first, without payload, result and error.stack.
+
+        Raises:
+            Refused: `invalid_cursor`.
+        """
+        conditions: list[str] = ["true"]
+        parameters: list[str | list[str]] = []
+        for column, wanted in (("status", query.status), ("queue", query.queue), ("kind", query.kind)):
+            if wanted:
+                conditions.append(f"{column} = ANY(%s)")
+                parameters.append([str(value) for value in wanted])
+        if query.cursor is not None:
+            conditions.append("id < %s")
+            parameters.append(_decode_cursor(query.cursor, _ID))
+        sql = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %s"  # noqa: S608 - constants
+        async with self._pool.connection() as conn:
+            found = await (await conn.execute(sql, (*parameters, query.limit + 1))).fetchall()
+            shown = [(job_of(row), row) for row in found[: query.limit]]
+            texts = await bodies.load(conn, (job.error_ref for job, _ in shown))
+        items = [_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown]
+        more = len(found) > query.limit
+        return JobPage(items=items, next_cursor=_encode_cursor(items[-1].id) if more else None)
+
+    async def history(self, query: OneJobHistory) -> History:
+        """The events of a job, oldest first.
+
+        Raises:
+            Refused: `job_not_found`, `invalid_cursor`.
+        """
+        after = int(_decode_cursor(query.cursor, _VERSION)) if query.cursor else 0
+        async with self._pool.connection() as conn:
+            found = await (await conn.execute(_HISTORY, (query.job_id, after, query.limit + 1))).fetchall()
+            datas: list[dict[str, Any]] = [json.loads(row[8]) for row in found[: query.limit]]
+            texts = await bodies.load(conn, (ref for data in datas for ref in _refs(data)))
+        known = [(row, data) for row, data in zip(found, datas, strict=False) if row[2] in JOB_EVENTS]
+        if not known and not after:
+            raise _not_found(query.job_id)
+        items = [_history_item(row, data, texts) for row, data in known]
+        more = len(found) > query.limit
+        return History(items=items, next_cursor=_encode_cursor(str(items[-1].version)) if more else None)
+
+    async def stats(self) -> Stats:
+        """Exact counts, all true for the same journal position."""
+        async with self._pool.connection() as conn:
+            found = await (await conn.execute(_STATS)).fetchall()
+            head = await (await conn.execute("SELECT pos FROM journal_head")).fetchone() if not found else None
+        by_status = dict.fromkeys(JobStatus, 0)
+        queues: dict[str, QueueStats] = {}
+        for _, queue, status, n, oldest_at in found:
+            by_status[JobStatus(status)] += n
+            stats = queues.get(queue, QueueStats(queue=queue, pending=0, running=0, oldest_at=None))
+            if status == JobStatus.PENDING:
+                stats = stats.model_copy(update={"pending": n, "oldest_at": oldest_at})
+            elif status == JobStatus.RUNNING:
+                stats = stats.model_copy(update={"running": n})
+            queues[queue] = stats
+        position = found[0][0] if found else head[0] if head else 0
+        return Stats(by_status=by_status, queues=list(queues.values()), position=Position(position))
+
+    async def command(self, query: OneCommand) -> CommandOutcome:
+        """What became of a command.
+
+        Raises:
+            Refused: `command_not_found`: it was never decided here (or longer ago than outcomes are kept).
+        """
+        async with self._pool.connection() as conn:
+            stored = await outcomes.load(conn, query.command_id)
+        if stored is None:
+            raise Refused(
+                "command_not_found",
+                "No outcome is known for this command: check its id, or ask again while it is pending.",
+            )
+        views = await self.views([stored.job_id] if stored.job_id else [])
+        return outcome(query.command_id, stored, views.get(stored.job_id or ""))
+
+
+def outcome(command_id: str, stored: Stored, job: JobView | None) -> CommandOutcome:
+    """A stored outcome as callers see it."""
+    return CommandOutcome(
+        command_id=CommandId(command_id),
+        status=stored.status,
+        code=stored.code,
+        detail=stored.detail,
+        facts=stored.facts,
+        job_id=stored.job_id,
+        job=job,
+        position=None if stored.position is None else Position(stored.position),
+    )
+
+
+def view(job: Job, position: int, progress: float | None, texts: Mapping[str, JsonValue]) -> JobView:
+    """A job as everybody sees it; `texts` are its bodies by reference (an erased one is simply not there)."""
+    payload = texts.get(job.payload_ref or "", {})
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        queue=job.queue,
+        status=job.status,
+        priority=job.priority,
+        run=job.run,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        run_at=job.run_at,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        version=job.version,
+        position=Position(position),
+        payload=payload if isinstance(payload, dict) else {},
+        result=texts.get(job.result_ref or ""),
+        error=_error(job, texts),
+        tags=list(job.tags),
+        unique_key=job.unique_key,
+        progress=None if progress is None else round(progress, 4),
+        worker=job.worker,
+        asset=job.asset,
+        trace_id=job.trace_id,
+        timeout_s=None if job.timeout_ms is None else job.timeout_ms / 1000,
+        forced=job.forced,
+        stop=job.stop,
+    )
+
+
+def _error(job: Job, texts: Mapping[str, JsonValue]) -> JobErrorView | None:
+    if job.error_type is None or job.error_fingerprint is None:
+        return None
+    body = texts.get(job.error_ref or "")
+    told: dict[str, Any] = body if isinstance(body, dict) else {}
+    return JobErrorView(
+        type=job.error_type,
+        message=told.get("message") or "",
+        stack=told.get("stack"),
+        fingerprint=job.error_fingerprint,
+    )
+
+
+def _in_list(whole: JobView) -> JobView:
+    error = whole.error.model_copy(update={"stack": None}) if whole.error else None
+    return whole.model_copy(update={"payload": None, "result": None, "error": error})
+
+
+def _refs(data: Mapping[str, Any]) -> list[str | None]:
+    error = data.get("error") or {}
+    return [(data.get(name) or {}).get("ref") for name in ("payload", "result")] + [
+        (error.get("body") or {}).get("ref")
+    ]
+
+
+def _history_item(row: Sequence[Any], data: Mapping[str, Any], texts: Mapping[str, JsonValue]) -> HistoryItem:
+    told: dict[str, JsonValue] = {name: value for name, value in data.items() if name not in _ROUTING}
+    for name in ("payload", "result"):
+        if name in told:
+            told[name] = texts.get((data[name] or {}).get("ref", ""))
+    if isinstance(error := told.get("error"), dict):
+        body = texts.get((data["error"].get("body") or {}).get("ref", ""))
+        told["error"] = {
+            "type": error["type"],
+            "fingerprint": error["fingerprint"],
+            **(body if isinstance(body, dict) else {}),
+        }
+    return HistoryItem(
+        position=Position(row[0]),
+        version=row[1],
+        type=row[2],
+        at=row[3],
+        actor=Actor.model_validate_json(row[4]),
+        reason=row[5],
+        command_id=row[6],
+        trace_id=trace_id_of(row[7]),
+        before=data.get("before"),
+        after=data["after"],
+        data=told,
+    )
+
+
+def _not_found(job_id: JobId) -> Refused:
+    return Refused(
+        "job_not_found",
+        "There is no such job: check the id, or look the job up in the list of jobs.",
+        {"job_id": job_id},
+    )
+
+
+def _encode_cursor(after: str) -> str:
+    return base64.urlsafe_b64encode(after.encode()).decode().rstrip("=")
+
+
+def _decode_cursor(cursor: str, shape: re.Pattern[str]) -> str:
+    """The id or version inside a cursor.
+
+    Raises:
+        Refused: `invalid_cursor`.
+    """
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
+    except (ValueError, binascii.Error):
+        text = ""
+    if shape.fullmatch(text) is None:
+        raise Refused(
+            "invalid_cursor", "This cursor is not one of ours: take next_cursor of the page before, or leave it out."
+        )
+    return text

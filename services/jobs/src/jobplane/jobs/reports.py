@@ -1,0 +1,96 @@
+"""Reports of workers: how runs ended, settled in micro-batches; safe to repeat, fenced by the token of the run."""
+
+import json
+from collections.abc import Sequence
+
+from pydantic import JsonValue
+
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.actors import worker as worker_actor
+from jobplane.contracts.errors import InvalidMessage
+from jobplane.contracts.job_events import ErrorFact
+from jobplane.contracts.jobs import MAX_MESSAGE_CHARS, MAX_RESULT_BYTES, MAX_STACK_CHARS
+from jobplane.contracts.workers import DoneAnswer, DoneItem, DoneReply, DoneReport, ReportedError
+from jobplane.jobs import bodies
+from jobplane.jobs.decider import CompleteJob, FailJob, LeaseLost, Rejected, ReleaseJob, Report, StopReported
+from jobplane.jobs.fingerprint import fingerprint
+from jobplane.jobs.ledger import Cause, Ledger, Settled, Wish
+
+
+class Reports:
+    """Settles done reports."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def serve(self, reports: Sequence[DoneReport]) -> list[DoneReply]:
+        """One reply per report, with one answer per item, all in order."""
+        items = [(report.worker, item) for report in reports for item in report.items]
+        wishes: list[Wish] = []
+        invalid: dict[int, str] = {}
+        for number, (name, item) in enumerate(items):
+            try:
+                wishes.append(_wish(name, item))
+            except InvalidMessage as error:
+                invalid[number] = str(error)
+        settled = iter(await self._ledger.settle(wishes) if wishes else [])
+        answers = iter(
+            [
+                DoneAnswer(job=item.job, token=item.token, status="invalid", detail=invalid[number])
+                if number in invalid
+                else _answer(item, next(settled))
+                for number, (_, item) in enumerate(items)
+            ]
+        )
+        return [DoneReply(answers=[next(answers) for _ in report.items]) for report in reports]
+
+
+def _wish(worker: str, item: DoneItem) -> Wish:
+    """What a worker reports of one run.
+
+    Raises:
+        InvalidMessage: the result is too large.
+    """
+    wish = Wish(ReleaseJob(item.job, item.token, "drained"), Cause(worker_actor(worker), new_id()))
+    match item.outcome:
+        case "completed":
+            wish.command = _completed(wish, item)
+        case "failed":
+            wish.command = _failed(
+                wish, item, item.error or ReportedError(type="Unknown", message="The worker told no error.")
+            )
+        case "cancelled":
+            wish.command = StopReported(item.job, item.token, "cancelled")
+        case "released":
+            pass
+    return wish
+
+
+def _completed(wish: Wish, item: DoneItem) -> Report:
+    if item.result is None:
+        return CompleteJob(item.job, item.token)
+    if len(json.dumps(item.result)) > MAX_RESULT_BYTES:
+        msg = f"the result is larger than {MAX_RESULT_BYTES} bytes: store it elsewhere and answer a reference"
+        raise InvalidMessage(msg)
+    wish.body = bodies.seal(wish.event_id, item.result)
+    return CompleteJob(item.job, item.token, wish.body.fact)
+
+
+def _failed(wish: Wish, item: DoneItem, error: ReportedError) -> Report:
+    message, stack = error.message[:MAX_MESSAGE_CHARS], error.stack[-MAX_STACK_CHARS:] if error.stack else None
+    text: dict[str, JsonValue] = {"message": message, "stack": stack}
+    wish.body = bodies.seal(wish.event_id, text)
+    fact = ErrorFact(type=error.type, fingerprint=fingerprint(error.type, message, stack), body=wish.body.fact)
+    return FailJob(item.job, item.token, fact, retryable=error.retryable)
+
+
+def _answer(item: DoneItem, settled: Settled) -> DoneAnswer:
+    match settled.decision:
+        case LeaseLost():
+            return DoneAnswer(
+                job=item.job, token=item.token, status="lease_lost", detail="This run is no longer yours."
+            )
+        case Rejected(code=code):
+            return DoneAnswer(job=item.job, token=item.token, status="invalid", detail=code)
+        case _:
+            return DoneAnswer(job=item.job, token=item.token, status="accepted")

@@ -1,0 +1,121 @@
+"""The rescuer: ends runs whose lease or time is over, and settles cancels that nobody confirmed; only the database's clock counts."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.actors import system
+from jobplane.contracts.job_events import ErrorFact
+from jobplane.contracts.workers import DEFAULT_LEASE_MS
+from jobplane.jobs import bodies, rows
+from jobplane.jobs.decider import AnyCommand, ExpireLease, SettleStop, TimeoutJob
+from jobplane.jobs.fingerprint import fingerprint
+from jobplane.jobs.ledger import Cause, Ledger, LockRows, Plan, Wish
+from jobplane.jobs.rows import Held
+
+EVERY_S: Final = 1.0
+_AT_ONCE: Final = 500
+_ACTOR: Final = system("rescuer")
+
+# `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole lease to be heard again.
+_EXPIRED: Final = f"""
+SELECT {rows.LOCKED_COLUMNS} FROM job
+WHERE status = 'RUNNING' AND lease_until < clock_timestamp()
+    AND (SELECT since FROM beat_service) + lease_ms * interval '1 ms' < clock_timestamp()
+ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
+"""
+_OVERDUE: Final = f"""
+SELECT {rows.LOCKED_COLUMNS} FROM job
+WHERE status = 'RUNNING' AND timeout_ms IS NOT NULL AND started_at + timeout_ms * interval '1 ms' < clock_timestamp()
+ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
+"""
+_UNSETTLED: Final = f"""
+SELECT {rows.LOCKED_COLUMNS} FROM job
+WHERE stop = 'pending' AND finished_at + coalesce(lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms' < clock_timestamp()
+ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
+"""
+_SERVED: Final = """
+UPDATE beat_service SET last_at = clock_timestamp(),
+    since = CASE WHEN last_at < clock_timestamp() - %s THEN clock_timestamp() ELSE since END
+"""
+
+
+class Rescuer:
+    """Looks for runs that nobody will end."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def run_once(self) -> int:
+        """Settle all that is overdue now; gives how many jobs changed."""
+        changed = 0
+        changed += await self._all(_EXPIRED, _expire)
+        changed += await self._all(_OVERDUE, _time_out)
+        changed += await self._all(_UNSETTLED, lambda held, _: _wish(SettleStop(held.job.id)))
+        return changed
+
+    async def _all(self, query: str, wish: Callable[[Held, datetime], Wish]) -> int:
+        changed = 0
+        while True:
+            settled = await self._ledger.write(_lock(query), _plan(wish))
+            changed += sum(item.event is not None for item in settled)
+            if len(settled) < _AT_ONCE:
+                return changed
+
+
+class BeatService:
+    """Notes that beats can be served; called every sixth of a lease while bus and database answer."""
+
+    def __init__(
+        self, pool: AsyncConnectionPool, served: Callable[[], Any], *, lease_ms: int = DEFAULT_LEASE_MS
+    ) -> None:
+        self._pool = pool
+        self._served = served
+        self._pause = timedelta(milliseconds=lease_ms / 3)
+        self.every_s = lease_ms / 6000
+
+    async def run_once(self) -> None:
+        """Note it, if the bus answers; otherwise raise what it raised."""
+        await self._served()
+        async with self._pool.connection() as conn:
+            await conn.execute(_SERVED, (self._pause,))
+
+
+def _lock(query: str) -> LockRows:
+    async def lock(conn: AsyncConnection[Any]) -> AsyncCursor[Any]:
+        return await conn.execute(query)
+
+    return lock
+
+
+def _plan(wish: Callable[[Held, datetime], Wish]) -> Plan:
+    def plan(found: Sequence[Held], now: datetime) -> list[Wish]:
+        return [wish(item, now) for item in found]
+
+    return plan
+
+
+def _wish(command: AnyCommand) -> Wish:
+    return Wish(command, Cause(_ACTOR, new_id()))
+
+
+def _expire(held: Held, now: datetime) -> Wish:
+    lost = f"Worker {held.job.worker} was not heard of for a whole lease, three times in a row."
+    return _with_error(ExpireLease(held.job.id, held.lease_until or now), held, "orphaned", lost)
+
+
+def _time_out(held: Held, _now: datetime) -> Wish:
+    late = f"The run took longer than its {(held.job.timeout_ms or 0) / 1000:g} seconds."
+    return _with_error(TimeoutJob(held.job.id), held, "timeout", late)
+
+
+def _with_error(command: AnyCommand, held: Held, error_type: str, message: str) -> Wish:
+    wish = _wish(command)
+    wish.fences = held.job.token
+    wish.body = bodies.seal(wish.event_id, {"message": message, "stack": None})
+    wish.error = ErrorFact(type=error_type, fingerprint=fingerprint(error_type, "", None), body=wish.body.fact)
+    return wish

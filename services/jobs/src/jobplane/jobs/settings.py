@@ -1,0 +1,20 @@
+"""The settings of the jobs service."""
+
+from pydantic import Field, SecretStr
+
+from jobplane.chassis.settings import ServiceSettings
+
+
+class Settings(ServiceSettings):
+    """What the jobs service is told; its `nats_url` is of the user that answers."""
+
+    intake_nats_url: SecretStr
+    """Takes commands, dead-letters, answers outcomes, sends heartbeats (user ``jobs-intake``)."""
+    relay_nats_url: SecretStr
+    """Publishes the journal (user ``jobs-relay``)."""
+    topology_nats_url: SecretStr
+    """Creates missing streams (user ``topology``)."""
+    pool_size: int = Field(default=10, ge=4, le=100)
+    """Database connections at most."""
+    lease_ms: int = Field(default=30_000, ge=1_000, le=3_600_000)
+    """The lease that workers are expected to ask for: beats count as servable again after an outage for so long."""

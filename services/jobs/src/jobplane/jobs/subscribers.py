@@ -1,0 +1,141 @@
+"""What the jobs service answers: the worker protocol on a connection of its own, typed queries through FastStream."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Final, TypeVar
+
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from pydantic import BaseModel, ValidationError
+
+from jobplane.chassis import database
+from jobplane.chassis.journal import Journal
+from jobplane.chassis.micro_batch import MicroBatch
+from jobplane.chassis.queries import Broker, serve
+from jobplane.contracts import subjects
+from jobplane.contracts.envelope import CommandOutcome
+from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.jobs import History, JobPage, JobView, Stats
+from jobplane.contracts.queries import JournalFigures, ListJobs, Nothing, OneCommand, OneJob, OneJobHistory
+from jobplane.contracts.workers import Beat, BeatReply, DoneReply, DoneReport, LeaseReply, LeaseRequest
+from jobplane.jobs.beats import Beats
+from jobplane.jobs.effects import Effects
+from jobplane.jobs.leases import Leases
+from jobplane.jobs.read_model import ReadModel
+from jobplane.jobs.reports import Reports
+
+log = structlog.get_logger()
+
+_SERVICE: Final = "jobs"
+Request = TypeVar("Request", bound=BaseModel)
+
+
+class WorkerProtocol:
+    """Leases, beats and reports; replicas share the work by a queue group. See `contracts.workers`."""
+
+    def __init__(self, nc: Client, leases: Leases, beats: Beats, reports: Reports, effects: Effects) -> None:
+        self._nc = nc
+        self._leases = leases
+        self._effects = effects
+        self._beats: MicroBatch[Beat, BeatReply] = MicroBatch(beats.serve, most=64)
+        self._reports: MicroBatch[DoneReport, DoneReply] = MicroBatch(reports.serve, most=64)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being worked on."""
+        return len(self._tasks)
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        await self._nc.subscribe("jobs.lease.*", queue=_SERVICE, cb=self._hear(self._lease))
+        await self._nc.subscribe(subjects.JOBS_BEAT, queue=_SERVICE, cb=self._hear(self._beat))
+        await self._nc.subscribe(subjects.JOBS_DONE, queue=_SERVICE, cb=self._hear(self._done))
+        await self._nc.subscribe("jobs.wake.*", cb=self._effects.hear)
+
+    async def stop(self) -> None:
+        """Answer waiting polls with nothing, and finish what is being worked on."""
+        await self._leases.close()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+
+    def _hear(self, answer: Callable[[Msg], Coroutine[None, None, None]]) -> Callable[[Msg], Awaitable[None]]:
+        async def hear(message: Msg) -> None:
+            task = asyncio.get_running_loop().create_task(answer(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        return hear
+
+    async def _lease(self, message: Msg) -> None:
+        queue = message.subject.rsplit(".", 1)[1]
+        await self._answer(message, LeaseRequest, lambda request: self._leases.lease(queue, request), LeaseReply)
+
+    async def _beat(self, message: Msg) -> None:
+        await self._answer(message, Beat, self._beats.submit, BeatReply)
+
+    async def _done(self, message: Msg) -> None:
+        await self._answer(message, DoneReport, self._reports.submit, DoneReply)
+
+    async def _answer(
+        self,
+        message: Msg,
+        request_type: type[Request],
+        work: Callable[[Request], Awaitable[BaseModel]],
+        reply_type: type[LeaseReply] | type[BeatReply] | type[DoneReply],
+    ) -> None:
+        try:
+            reply: BaseModel = await work(request_type.model_validate_json(message.data))
+        except ValidationError as error:
+            reply = reply_type(error="invalid")
+            log.info("protocol.invalid", subject=message.subject, detail=json.dumps([e["loc"] for e in error.errors()]))
+        except Exception as error:
+            if not (isinstance(error, Unavailable) or database.is_away(error)):
+                log.exception("protocol.failed", subject=message.subject)
+            reply = reply_type(error="unavailable")
+        if message.reply:
+            await self._send(message.reply, reply.model_dump_json(exclude_none=True).encode())
+
+    async def _send(self, inbox: str, data: bytes) -> None:
+        try:
+            await self._nc.publish(inbox, data)
+        except NatsError as error:
+            log.info("protocol.not_answered", error=type(error).__name__)
+
+
+def serve_queries(broker: Broker, read_model: ReadModel, journal: Journal, relayed: Callable[[], int]) -> None:
+    """Answer the queries of `contracts.queries` that are ours."""
+
+    async def page(query: ListJobs) -> JobPage:
+        """Jobs, newest first."""
+        return await read_model.page(query)
+
+    async def one(query: OneJob) -> JobView:
+        """One job, whole."""
+        return await read_model.one(query)
+
+    async def history(query: OneJobHistory) -> History:
+        """The events of one job, oldest first."""
+        return await read_model.history(query)
+
+    async def stats(_query: Nothing) -> Stats:
+        """Exact counts."""
+        return await read_model.stats()
+
+    async def command(query: OneCommand) -> CommandOutcome:
+        """The outcome of one command."""
+        return await read_model.command(query)
+
+    async def figures(_query: Nothing) -> JournalFigures:
+        """How far journal and relay are."""
+        return await journal.figures(relayed())
+
+    serve(broker, _SERVICE, "list", ListJobs, page)
+    serve(broker, _SERVICE, "detail", OneJob, one)
+    serve(broker, _SERVICE, "history", OneJobHistory, history)
+    serve(broker, _SERVICE, "stats", Nothing, stats)
+    serve(broker, _SERVICE, "command", OneCommand, command)
+    serve(broker, _SERVICE, "journal", Nothing, figures)

@@ -1,0 +1,203 @@
+"""How the parts of the jobs service hang together: four connections to the bus, one pool, the loops."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from psycopg_pool import AsyncConnectionPool
+from pydantic import JsonValue, SecretStr
+
+from jobplane.chassis import bus, clock, database, queries, streams
+from jobplane.chassis.bus import Connection
+from jobplane.chassis.heartbeat import Heartbeat
+from jobplane.chassis.intake import Intake
+from jobplane.chassis.journal import Journal
+from jobplane.chassis.loops import Loop
+from jobplane.chassis.probe import Probe
+from jobplane.chassis.queries import Broker
+from jobplane.chassis.relay import Relay, creator
+from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.subjects import dead_letter, job_event
+from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
+from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, scheduler
+from jobplane.jobs.effects import Effects
+from jobplane.jobs.handlers import CommandHandler
+from jobplane.jobs.ledger import Ledger, Settled
+from jobplane.jobs.settings import Settings
+from jobplane.jobs.subscribers import WorkerProtocol, serve_queries
+
+_SUM_UP_EVERY_S = 5.0
+
+
+def subject_of(event: EventRecord) -> str:
+    """Where an event of this service is published."""
+    return job_event(event.stream_id, event.body().get("queue"), event.type)
+
+
+@dataclass(slots=True)
+class Bus:
+    """The connections, each of a user that may do just its part."""
+
+    answers: Connection
+    intake: Connection
+    relay: Connection
+    broker: Broker
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Self:
+        """Connect all of them."""
+
+        async def as_user(url: SecretStr, user: str) -> Connection:
+            return await bus.connect(url.get_secret_value(), user=user, name=user)
+
+        return cls(
+            answers=await as_user(settings.nats_url, "jobs"),
+            intake=await as_user(settings.intake_nats_url, "jobs-intake"),
+            relay=await as_user(settings.relay_nats_url, "jobs-relay"),
+            broker=queries.broker(settings.nats_url.get_secret_value(), "jobs", "jobs queries"),
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether all of them stand."""
+        return all(connection.is_connected for connection in (self.answers, self.intake, self.relay))
+
+    async def close(self) -> None:
+        """Close all of them."""
+        await self.broker.stop()
+        await asyncio.gather(*(bus.close(connection) for connection in (self.answers, self.intake, self.relay)))
+
+
+class Wiring:
+    """The running service."""
+
+    def __init__(self, settings: Settings, pool: AsyncConnectionPool, connections: Bus, drifts: Sequence[str]) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._bus = connections
+        self._drifts = list(drifts)
+        journal = Journal(pool, self._nudge_relay)
+        self._journal = journal
+        self._relay = Relay(
+            journal,
+            connections.relay,
+            stream=EVT_JOBS,
+            source="jobplane/jobs",
+            subject_of=subject_of,
+            create=creator(settings.topology_nats_url.get_secret_value(), EVT_JOBS),
+        )
+        self._ledger = Ledger(journal, self._after_commit)
+        self._leases = leases.Leases(self._ledger, pool)
+        self._effects = Effects(connections.answers, settings.instance, self._leases.wake)
+        model = read_model.ReadModel(pool)
+        self._protocol = WorkerProtocol(
+            connections.answers,
+            self._leases,
+            beats.Beats(self._ledger, pool),
+            reports.Reports(self._ledger),
+            self._effects,
+        )
+        handler = CommandHandler(self._ledger, model, connections.intake)
+        self._intake = Intake(connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"))
+        serve_queries(connections.broker, model, journal, lambda: self._relay.relayed)
+        self._loops = self._make_loops()
+
+    @classmethod
+    async def connect(cls, settings: Settings, pool: AsyncConnectionPool, drifts: Sequence[str]) -> Self:
+        """Connect to the bus and put everything together."""
+        return cls(settings, pool, await Bus.connect(settings), drifts)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop, then finish what is under way."""
+        self._bus.intake.add_reconnect_listener(self._after_reconnect)
+        self._bus.relay.add_reconnect_listener(self._recheck_relay)
+        probe = Probe(self._settings.probe_port, self.ready)
+        heartbeat = Heartbeat(
+            self._bus.intake,
+            "jobs",
+            self._settings.instance,
+            ready=self.ready,
+            pool=lambda: database.pool_figures(self._pool),
+            in_flight=lambda: self._protocol.in_flight + self._intake.in_flight,
+            detail=self._detail,
+        )
+        ended = asyncio.Event()
+        relaying = asyncio.create_task(self._relay.run(ended), name="relay")
+        intake = asyncio.create_task(self._intake.run(stop), name="intake")
+        await self._bus.broker.start()
+        await self._protocol.start()
+        for loop in self._loops:
+            loop.start()
+        await probe.start()
+        heartbeat.start()
+        await _first_of(stop, relaying, intake)
+        await probe.stop()
+        for loop in self._loops:
+            await loop.stop()
+        self._intake.wake()
+        await self._protocol.stop()
+        await asyncio.wait({intake}, timeout=1)
+        await self._ledger.sum_up_refusals(clock.now(), closing=True)
+        ended.set()
+        self._relay.nudge()
+        await asyncio.wait({relaying}, timeout=1)
+        await heartbeat.stop()
+        await self._bus.close()
+
+    async def ready(self) -> bool | str:
+        """Whether commands would be accepted now."""
+        if not self._bus.connected:
+            return "the bus is away"
+        figures = await self._journal.figures()
+        return f"writes are halted: {figures.halted}" if figures.halted else True
+
+    def _make_loops(self) -> list[Loop]:
+        served = rescuer.BeatService(self._pool, self._round_trip, lease_ms=self._settings.lease_ms)
+        return [
+            Loop("scheduler", scheduler.Scheduler(self._pool, self._effects.wake).run_once, scheduler.EVERY_S),
+            Loop("beat service", served.run_once, served.every_s),
+            Loop("rescuer", rescuer.Rescuer(self._ledger).run_once, rescuer.EVERY_S),
+            Loop("pruner", pruner.Pruner(self._pool).run_once, pruner.EVERY_S),
+            Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),
+        ]
+
+    async def _round_trip(self) -> None:
+        """The bus answers on the connection that serves beats; raises otherwise."""
+        await self._bus.answers.flush(timeout=2)
+
+    def _after_commit(self, settled: Sequence[Settled]) -> None:
+        self._effects.after_commit(settled)
+
+    def _nudge_relay(self) -> None:
+        self._relay.nudge()
+
+    async def _recheck_relay(self) -> None:
+        self._relay.recheck()
+
+    async def _after_reconnect(self) -> None:
+        """The bus may have lost everything: make missing streams anew before commands are pulled again."""
+        nc = await bus.connect(
+            self._settings.topology_nats_url.get_secret_value(), user="topology", name="jobs topology"
+        )
+        try:
+            self._drifts = await streams.ensure(nc, "jobs")
+        finally:
+            await bus.close(nc)
+        self._intake.wake()
+
+    def _detail(self) -> dict[str, JsonValue]:
+        return {
+            "relayed": self._relay.relayed,
+            "drifts": list(self._drifts),
+            "failing": [loop.name for loop in self._loops if loop.failing],
+        }
+
+
+async def _first_of(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
+    """Wait for the stop; a task that dies before it takes the service down, so that it is started anew."""
+    waiting = asyncio.create_task(stop.wait())
+    await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        if task.done() and not waiting.done():
+            task.result()
