@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+DEMO = "libs/cli/src/jobplane/cli/requirements-demo.lock"
 MEMBERS = ("common", "worker", "cli", "jobs", "audit", "health", "gateway", "images")
 
 
@@ -20,7 +21,8 @@ def main() -> None:
     """Compile what runs, then what checks and tests it on top."""
     compile_lock("requirements.lock", "pyproject.toml")
     compile_lock("requirements-dev.lock", "--group", "dev", "--constraint", "requirements.lock")
-    for name in ("requirements.lock", "requirements-dev.lock"):
+    compile_lock(DEMO, "--no-deps", "tools/requirements-demo.in")
+    for name in ("requirements.lock", "requirements-dev.lock", DEMO):
         text = (ROOT / name).read_text()
         if "://" in text or str(ROOT) in text:
             sys.exit(f"{name} names a host or a path of this machine")

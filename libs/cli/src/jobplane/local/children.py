@@ -123,7 +123,11 @@ class Children:
         run.ended = True
         name = run.child.name
         log = self._data.log(name)
-        if self.ending or (run.once and code == 0):
+        if self.ending:
+            return
+        if run.once and code == 0:
+            if self.settled:
+                self._report.say(f"{name}: {processes.last_words(log, lines=1)}")
             return
         if not self.settled:
             message = f"{name} did not start: {processes.last_words(log, lines=1)}"
