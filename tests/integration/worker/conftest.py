@@ -33,7 +33,7 @@ def handlers() -> Handlers:
 
 @pytest.fixture
 async def start(bus: Bus, handlers: Handlers) -> AsyncIterator[Start]:
-    """Starts a worker with `handlers`, which ends with the test at the latest: `stop = await start(worker_drain_s=2)`."""
+    """A function that starts a worker with `handlers`; setting the event it gives, or the end of the test, stops it."""
     async with AsyncExitStack() as running:
 
         async def started(**settings: Any) -> asyncio.Event:

@@ -13,6 +13,7 @@ from jobplane.chassis import bus as chassis_bus
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.ids import new_id
 from jobplane.contracts import subjects
+from jobplane.contracts.fleet import Heartbeat
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.workers import (
     Beat,
@@ -49,6 +50,8 @@ class FakeJobs:
         """Answer with this error for now, by what was asked."""
         self.refused: dict[JobId, str] = {}
         """Outcomes of these jobs are ``invalid``, with that detail; a failed one is taken."""
+        self.spoiled: JobId | None = None
+        """A report that tells of this job is refused as a whole, until the run is told to have failed."""
         self._jobs: defaultdict[str, deque[LeasedJob]] = defaultdict(deque)
         self._polls: dict[str, tuple[LeaseRequest, str, Msg]] = {}
         self._answered: dict[str, LeaseReply] = {}
@@ -56,6 +59,7 @@ class FakeJobs:
         self._lost: set[JobId] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._nc: Connection | None = None
+        self._listener: Connection | None = None
 
     @classmethod
     async def start(cls, bus: Bus) -> Self:
@@ -68,8 +72,22 @@ class FakeJobs:
         await nc.flush()
         return fake
 
+    async def heartbeats(self, bus: Bus) -> list[Heartbeat]:
+        """What workers tell of themselves from now on; the list grows."""
+        heard: list[Heartbeat] = []
+
+        async def hear(message: Msg) -> None:
+            heard.append(Heartbeat.model_validate_json(message.data))
+
+        self._listener = await chassis_bus.connect(bus.url("health-reader"), user="health-reader", name="fleet")
+        await self._listener.subscribe(subjects.FLEET_ALL, cb=hear)
+        await self._listener.flush()
+        return heard
+
     async def stop(self) -> None:
         """Leave the bus."""
+        if self._listener is not None:
+            await chassis_bus.close(self._listener)
         if self._nc is not None:
             await chassis_bus.close(self._nc)
 
@@ -188,6 +206,9 @@ class FakeJobs:
         self.report_sizes.append(len(message.data))
         if "done" in self.errors:
             await self._answer("done", message, DoneReply(error=self.errors["done"]))
+            return
+        if any(item.job == self.spoiled and item.outcome != "failed" for item in report.items):
+            await self._answer("done", message, DoneReply(error="invalid", detail="an item cannot be read"))
             return
         await self._answer("done", message, DoneReply(answers=[self._take(item) for item in report.items]))
 

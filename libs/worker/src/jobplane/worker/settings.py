@@ -9,16 +9,24 @@ from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
 from jobplane.chassis.settings import ProcessSettings
-from jobplane.contracts.subjects import is_queue_name
+from jobplane.contracts.subjects import WORKER_PATTERN, is_queue_name
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
 
 MAX_CONCURRENCY: Final = 2048
 """One beat names every job that is held, at most 4,096."""
 
 
+def _own_name() -> str:
+    """A name for a worker that was given none: host and process."""
+    host = re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname())[:40]
+    return f"{host}-{os.getpid()}"
+
+
 class WorkerSettings(ProcessSettings):
     """Variables carry the prefix ``JOBPLANE_``; ``JOBPLANE_NATS_URL`` is that of the user ``worker``."""
 
+    instance: str = Field(default_factory=_own_name, pattern=WORKER_PATTERN)
+    """Distinguishes workers; host and process id where none is given."""
     worker_concurrency: int = Field(default=8, ge=1, le=MAX_CONCURRENCY)
     """How many jobs run at the same time."""
     worker_queues: Annotated[tuple[str, ...], NoDecode] = ("default",)
@@ -45,9 +53,3 @@ class WorkerSettings(ProcessSettings):
                 f"not a queue name: {', '.join(wrong) or 'none given'} (a-z, 0-9, '_' and '-', at most 64)"
             )
         return tuple(dict.fromkeys(queues))
-
-
-def own_name() -> str:
-    """A name for a worker that was given none: host and process."""
-    host = re.sub(r"[^A-Za-z0-9_-]+", "-", socket.gethostname())[:40]
-    return f"{host}-{os.getpid()}"
