@@ -8,7 +8,6 @@ import pytest
 from nats.errors import Error as NatsError
 
 from jobplane.chassis import bus as buses
-from jobplane.chassis import streams
 from jobplane.chassis.bus import Connection
 from jobplane.jobs.__main__ import serve
 from jobplane.jobs.settings import Settings
@@ -73,5 +72,3 @@ async def jobs(bus: Bus, database: Database, gateway: Connection) -> AsyncIterat
     settings = settings_for(bus, database)
     async with running(settings, gateway):
         yield settings
-
-

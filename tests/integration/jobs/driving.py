@@ -11,7 +11,16 @@ from jobplane.contracts.commands import AnyJobCommand, CreateJob
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage, CommandOutcome
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.subjects import job_command, lease
-from jobplane.contracts.workers import Beat, BeatReply, DoneItem, DoneReply, DoneReport, LeasedJob, LeaseReply, LeaseRequest
+from jobplane.contracts.workers import (
+    Beat,
+    BeatReply,
+    DoneItem,
+    DoneReply,
+    DoneReport,
+    LeasedJob,
+    LeaseReply,
+    LeaseRequest,
+)
 
 ADMIN = Actor(id="019a0000-0000-7000-8000-00000000000a", kind=ActorKind.USER, role=Role.ADMIN)
 
@@ -44,7 +53,9 @@ async def create(gateway: Connection, kind: str = "test.echo", **more: Any) -> C
     return await send(gateway, message(CreateJob(job_id=JobId(new_id()), kind=kind, **more)))
 
 
-async def ask_lease(worker: Connection, name: str = "worker-1", *, queue: str = "default", **more: Any) -> list[LeasedJob]:
+async def ask_lease(
+    worker: Connection, name: str = "worker-1", *, queue: str = "default", **more: Any
+) -> list[LeasedJob]:
     """Ask for jobs."""
     told: dict[str, Any] = {"request_id": new_id(), "worker": name, "kinds": ["test.echo"], "max": 10, "wait_ms": 3000}
     request = LeaseRequest(**(told | more))
@@ -69,5 +80,3 @@ async def beat(worker: Connection, *running: tuple[str, str], name: str = "worke
 def done(job: LeasedJob, outcome: str = "completed", **more: Any) -> DoneItem:
     """The report of one leased job."""
     return DoneItem(job=job.job, token=job.token, outcome=outcome, **more)
-
-

@@ -21,10 +21,14 @@ async def test_a_job_is_created_leased_and_completed(jobs: Settings, gateway: Co
 
     reply = await report(worker, done(leased, result={"answer": 42}))
     assert [answer.status for answer in reply.answers] == ["accepted"]
-    assert [answer.status for answer in (await report(worker, done(leased, result={"answer": 42}))).answers] == ["accepted"]
+    assert [answer.status for answer in (await report(worker, done(leased, result={"answer": 42}))).answers] == [
+        "accepted"
+    ]
 
 
-async def test_a_cancelled_run_is_fenced_and_its_stop_confirmed(jobs: Settings, gateway: Connection, worker: Connection) -> None:
+async def test_a_cancelled_run_is_fenced_and_its_stop_confirmed(
+    jobs: Settings, gateway: Connection, worker: Connection
+) -> None:
     created = await create(gateway)
     assert created.job_id is not None
     [leased] = await ask_lease(worker)

@@ -1,4 +1,7 @@
-"""Command intake: pulls a durable consumer by hand, works in micro-batches, dead-letters poison, and rests while the database is away."""
+"""Command intake: pulls a durable consumer by hand.
+
+Works in micro-batches, dead-letters poison, and rests while the database is away.
+"""
 
 import asyncio
 import json
@@ -38,11 +41,17 @@ class Delivery:
 
 
 Handle = Callable[[Sequence[Delivery]], Awaitable[Sequence[InvalidMessage | None]]]
-"""Works on 1 to 512 deliveries; after it returns, all are acknowledged, those with an `InvalidMessage` after going to the DLQ."""
+"""Works on 1 to 512 deliveries.
+
+After it returns, all are acknowledged, those with an `InvalidMessage` after going to the DLQ.
+"""
 
 
 class Intake:
-    """Takes the messages of one durable consumer; each is acknowledged only after `handle` has committed what it means."""
+    """Takes the messages of one durable consumer.
+
+    Each is acknowledged only after `handle` has committed what it means.
+    """
 
     def __init__(self, nc: Client, consumer: ConsumerSpec, handle: Handle, *, dead_letters: str) -> None:
         self._nc = nc

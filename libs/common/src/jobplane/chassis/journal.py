@@ -23,12 +23,14 @@ from jobplane.contracts.queries import JournalFigures
 log = structlog.get_logger()
 
 _INSERT: Final = """
-INSERT INTO event (pos, stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id, traceparent, at, data)
+INSERT INTO event (pos, stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id,
+    traceparent, at, data)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _TAKE: Final = "UPDATE journal_head SET pos = pos + %s WHERE halted IS NULL RETURNING pos"
 _PAGE: Final = """
-SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent, at, data::text
+SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent,
+at, data::text
 FROM event WHERE pos > %s ORDER BY pos LIMIT %s
 """
 
@@ -132,7 +134,10 @@ class Journal:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """A transaction of one writer: committed at the end of the block, rolled back (positions too) by an exception."""
+        """A transaction of one writer.
+
+        Committed at the end of the block, rolled back (positions too) by an exception.
+        """
         async with self.pool.connection() as conn:
             tx = Transaction(conn)
             try:

@@ -1,4 +1,7 @@
-"""The tables of a journal, made by the migrations of each service that has one; the service's role may only add events."""
+"""The tables of a journal, made by the migrations of each service that has one.
+
+The service's role may only add events.
+"""
 
 from jobplane.chassis.migrations import Statements
 

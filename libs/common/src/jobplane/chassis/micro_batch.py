@@ -12,7 +12,8 @@ Answer = TypeVar("Answer")
 class MicroBatch(Generic[Item, Answer]):
     """Gathers items from many callers and works on them in batches, one batch at a time, in order of arrival.
 
-    `work` gets 1 to `most` items and gives one answer per item, in order; an exception of `work` reaches every caller of that batch.
+    `work` gets 1 to `most` items and gives one answer per item, in order; an exception of `work` reaches every
+    caller of that batch.
     """
 
     def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 512) -> None:

@@ -1,4 +1,7 @@
-"""A projection: folds a whole stream into rows, each event exactly once, because rows and checkpoint are written in one transaction."""
+"""A projection: folds a whole stream into rows.
+
+Each event exactly once, because rows and checkpoint are written in one transaction.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,23 +24,32 @@ Bury = Callable[[AsyncConnection[Any], int, bytes, str], Awaitable[None]]
 """Records, in the same transaction, the event at a sequence that cannot be read, with its bytes and the reason."""
 
 
-class Hole(JobplaneError):  # noqa: N818 - the field's term
+class Hole(JobplaneError):
     """The stream lacks the event that comes next: going on would lose it."""
 
 
-class Fenced(JobplaneError):  # noqa: N818 - the field's term
+class Fenced(JobplaneError):
     """Another reader moved the checkpoint."""
 
 
 class Projection:
     """Follows one stream from its checkpoint; of several replicas one reads, the others stand by.
 
-    `fold` writes the rows of some events (one or many, in order) through the given connection, in the checkpoint's transaction; it may be
-    called again with the same events after a rollback. A hole stops the projection: `halted` says why.
+    `fold` writes the rows of some events (one or many, in order) through the given connection, in the checkpoint's
+    transaction; it may be called again with the same events after a rollback. A hole stops the projection:
+    `halted` says why.
     """
 
-    def __init__(  # noqa: PLR0913 - all are wiring
-        self, pool: AsyncConnectionPool, nc: Client, stream: str, name: str, fold: Fold, *, bury: Bury | None = None, batch: int = 500
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        nc: Client,
+        stream: str,
+        name: str,
+        fold: Fold,
+        *,
+        bury: Bury | None = None,
+        batch: int = 500,
     ) -> None:
         self._pool = pool
         self._nc = nc
@@ -89,7 +101,9 @@ class Projection:
         async with self._pool.connection() as conn:
             insert = "INSERT INTO checkpoint (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
             await conn.execute(insert, (self._name,))
-            row = await (await conn.execute("SELECT position FROM checkpoint WHERE name = %s", (self._name,))).fetchone()
+            row = await (
+                await conn.execute("SELECT position FROM checkpoint WHERE name = %s", (self._name,))
+            ).fetchone()
         return 0 if row is None else int(row[0])
 
     async def _take(self, messages: Sequence[tuple[int, dict[str, str] | None, bytes]]) -> None:
@@ -111,7 +125,9 @@ class Projection:
             raise Hole(msg)
         await self._write(events, unreadable, fresh[-1][0])
 
-    async def _write(self, events: Sequence[EventRecord], unreadable: Sequence[tuple[int, bytes, str]], last: int) -> None:
+    async def _write(
+        self, events: Sequence[EventRecord], unreadable: Sequence[tuple[int, bytes, str]], last: int
+    ) -> None:
         async with self._pool.connection() as conn, conn.transaction():
             if events:
                 await self._fold(conn, events)

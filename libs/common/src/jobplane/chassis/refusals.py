@@ -1,4 +1,7 @@
-"""Refusals are facts too, but a flood of them must not become a flood of events: after 20 alike in a minute, one event sums up the rest."""
+"""Refusals are facts too, but a flood of them must not become a flood of events.
+
+After 20 alike in a minute, one event sums up the rest.
+"""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -39,7 +42,10 @@ class Tally(Generic[Key, Sample]):
         return False
 
     def due(self, at: datetime) -> list[tuple[Key, Sample, int]]:
-        """Close the minutes that are over; gives (key, last sample, how many were suppressed) of those that suppressed any."""
+        """Close the minutes that are over.
+
+        Gives (key, last sample, how many were suppressed) of those that suppressed any.
+        """
         over = [key for key, minute in self._minutes.items() if at - minute.since >= _MINUTE]
         closed = [(key, self._minutes.pop(key)) for key in over]
         return [(key, minute.last, minute.suppressed) for key, minute in closed if minute.last is not None]

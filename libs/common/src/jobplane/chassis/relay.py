@@ -1,4 +1,7 @@
-"""The relay: publishes the journal to its stream, so that stream sequence equals journal position; racing relays fence each other."""
+"""The relay: publishes the journal to its stream, so that stream sequence equals journal position.
+
+Racing relays fence each other.
+"""
 
 import asyncio
 import json
@@ -27,15 +30,15 @@ _NOT_FOUND: Final = frozenset({10037, 10059})
 _TIMEOUT_S: Final = 5.0
 
 
-class Diverged(JobplaneError):  # noqa: N818 - the field's term
+class Diverged(JobplaneError):
     """Journal and stream are two histories: writes halt until an operator decides."""
 
 
-class StreamMissing(JobplaneError):  # noqa: N818 - states a fact
+class StreamMissing(JobplaneError):
     """The bus lost the stream."""
 
 
-class SequenceMoved(JobplaneError):  # noqa: N818 - states a fact
+class SequenceMoved(JobplaneError):
     """Another relay published meanwhile."""
 
 
@@ -50,8 +53,8 @@ class StreamEnd:
 class Relay:
     """Publishes one journal to one stream.
 
-    `create(first_seq)` makes the stream anew, starting at that sequence; it is called only when the stream is missing, or empty and behind
-    what the journal retains. Any number of relays may run for the same journal.
+    `create(first_seq)` makes the stream anew, starting at that sequence; it is called only when the stream is missing.
+    Any number of relays may run for the same journal.
     """
 
     def __init__(
@@ -136,7 +139,8 @@ class Relay:
             end = await self._end()
         figures = await self._journal.figures()
         if end.last_seq > figures.position:
-            msg = f"{self._stream} ends at {end.last_seq}, the journal at {figures.position}: the database is older than the bus"
+            ends = f"{self._stream} ends at {end.last_seq}, the journal at {figures.position}"
+            msg = f"{ends}: the database is older than the bus"
             raise Diverged(msg)
         if end.event_id is not None and end.event_id != await self._journal.event_id_at(end.last_seq):
             msg = f"{self._stream} holds another event at {end.last_seq} than the journal"

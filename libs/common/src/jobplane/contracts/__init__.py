@@ -1,1 +1,4 @@
-"""Everything that crosses a boundary: commands, events, views, queries, subjects; no I/O and no behaviour beyond shapes."""
+"""Everything that crosses a boundary: commands, events, views, queries, subjects.
+
+No I/O and no behaviour beyond shapes.
+"""

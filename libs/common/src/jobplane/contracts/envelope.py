@@ -1,4 +1,7 @@
-"""How commands, outcomes and events travel: CloudEvents 1.0 in binary mode for events, one JSON object for commands and outcomes."""
+"""How commands, outcomes and events travel.
+
+CloudEvents 1.0 in binary mode for events, one JSON object for commands and outcomes.
+"""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +20,7 @@ from jobplane.contracts.jobs import JobView
 from jobplane.contracts.message import Fact, Message
 
 REPLY_TO: Final = "Jobplane-Reply-To"
-"""Header of a command: the inbox of its outcome (JetStream uses the message's own reply subject for its acknowledgement)."""
+"""Header of a command: the inbox of its outcome (JetStream acknowledges to the message's own reply subject)."""
 TRACEPARENT: Final = "traceparent"
 
 
@@ -39,7 +42,10 @@ class CommandMessage(Message):
     expires_at: datetime
     """After this instant the command is refused with `command_expired`."""
     body_digest: str | None = None
-    """SHA-256 (hex) of what the caller sent: the same id with another digest is refused with `idempotency_key_reused`."""
+    """SHA-256 (hex) of what the caller sent.
+
+    The same id with another digest is refused with `idempotency_key_reused`.
+    """
     command: AnyJobCommand = Field(discriminator="type")
     """What is wanted."""
 
@@ -101,7 +107,10 @@ def trace_id_of(traceparent: str) -> str:
 
 
 def event_headers(event: EventRecord, source: str) -> dict[str, str]:
-    """The CloudEvents headers of an event; `source` names the journal, e.g. ``jobplane/jobs``. Texts are percent-encoded."""
+    """The CloudEvents headers of an event; `source` names the journal, e.g.
+
+    ``jobplane/jobs``. Texts are percent-encoded.
+    """
     headers = {
         "ce-specversion": "1.0",
         "ce-id": event.id,

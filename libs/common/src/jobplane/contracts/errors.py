@@ -16,8 +16,11 @@ class JobplaneError(Exception):
     """The root of every error that the platform raises on purpose."""
 
 
-class Refused(JobplaneError):  # noqa: N818 - the domain's word, not a programmer's error
-    """The domain says no; `code` is a snake_case fact, `detail` one sentence that says what to do, `facts` what the caller may need."""
+class Refused(JobplaneError):
+    """The domain says no; `code` is a snake_case fact.
+
+    `detail` one sentence that says what to do, `facts` what the caller may need.
+    """
 
     def __init__(self, code: str, detail: str, facts: Mapping[str, JsonValue] | None = None) -> None:
         super().__init__(f"{code}: {detail}")
@@ -26,15 +29,15 @@ class Refused(JobplaneError):  # noqa: N818 - the domain's word, not a programme
         self.facts = dict(facts or {})
 
 
-class VersionConflict(JobplaneError):  # noqa: N818 - the field's term
+class VersionConflict(JobplaneError):
     """The aggregate moved on between reading and writing; reload and decide again."""
 
 
-class InvalidMessage(JobplaneError):  # noqa: N818 - the field's term
+class InvalidMessage(JobplaneError):
     """The message can never be processed; `str(error)` says why and goes to the dead-letter queue with it."""
 
 
-class Unavailable(JobplaneError):  # noqa: N818 - the field's term
+class Unavailable(JobplaneError):
     """A part we need does not answer now; `retry_after_s` is a hint for the caller."""
 
     def __init__(self, detail: str, *, code: str = "unavailable", retry_after_s: int = 2) -> None:

@@ -50,7 +50,11 @@ class Heartbeat(Fact):
     stopping: bool = False
     """The last beat of a process that ends on purpose."""
     detail: dict[str, JsonValue] = Field(default_factory=dict)
-    """What else it has to tell: queues and kinds of a worker, projection checkpoints (``checkpoints: {stream: position}``), relay lag (``relay_lag``), …"""
+    """What else it has to tell.
+
+    Queues and kinds of a worker, projection checkpoints (``checkpoints: {stream: position}``), relay lag
+    (``relay_lag``), …
+    """
 
 
 class ProcessHealth(Fact):

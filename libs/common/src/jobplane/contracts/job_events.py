@@ -1,6 +1,7 @@
 """The events of a job: what happened, in the past tense; additive within a version, a new major version is a new type.
 
-Bodies that may hold secrets or personal data are not here: an event carries `{ref, digest}` of the owner's erasable body.
+Bodies that may hold secrets or personal data are not here: an event carries `{ref, digest}` of the owner's erasable
+body.
 """
 
 from datetime import datetime

@@ -141,7 +141,10 @@ class HistoryItem(Fact):
     after: JobStatus
     """Status after it."""
     data: dict[str, JsonValue] = Field(default_factory=dict)
-    """What else the event says (run, attempt, worker, error, retry_at, …), bodies included where the owner still has them."""
+    """What else the event says (run.
+
+    Attempt, worker, error, retry_at, …), bodies included where the owner still has them.
+    """
 
 
 class History(Fact):

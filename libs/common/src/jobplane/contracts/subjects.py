@@ -1,4 +1,7 @@
-"""Every subject of the bus, as functions; a job id never stands in a stream subject (each distinct subject costs memory for ever)."""
+"""Every subject of the bus, as functions.
+
+A job id never stands in a stream subject (each distinct subject costs memory for ever).
+"""
 
 import re
 from typing import Final
@@ -40,7 +43,10 @@ def job_event(stream_id: str, queue: str | None, event_type: str) -> str:
 
 
 def admin_event(event_type: str) -> str:
-    """Where an event of the gateway is published: ``admin.evt.<area>.<type>``; ``login.failed.v1`` has the area ``login``."""
+    """Where an event of the gateway is published: ``admin.evt.<area>.<type>``.
+
+    ``login.failed.v1`` has the area ``login``.
+    """
     return f"admin.evt.{event_type.split('.', 1)[0]}.{type_word(event_type)}"
 
 

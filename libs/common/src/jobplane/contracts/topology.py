@@ -1,4 +1,7 @@
-"""The streams, durable consumers and users of the bus: declared here only, created by their owner, compared at every start."""
+"""The streams, durable consumers and users of the bus.
+
+Declared here only, created by their owner, compared at every start.
+"""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -29,7 +32,10 @@ class Keep(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
-    """One stream; a difference in subjects, retention or storage stops the start, any other difference degrades health."""
+    """One stream; a difference in subjects.
+
+    Retention or storage stops the start, any other difference degrades health.
+    """
 
     name: str
     subjects: tuple[str, ...]
@@ -67,7 +73,12 @@ _EVENTS_KEPT = timedelta(days=30)
 
 STREAMS: Final = (
     StreamSpec(
-        CMD, ("jobs.cmd.*.*", "health.cmd.*.*"), owner="jobs", keep=Keep.WORK_QUEUE, max_bytes=256 * MIB, discard_new=True
+        CMD,
+        ("jobs.cmd.*.*", "health.cmd.*.*"),
+        owner="jobs",
+        keep=Keep.WORK_QUEUE,
+        max_bytes=256 * MIB,
+        discard_new=True,
     ),
     StreamSpec(EVT_JOBS, ("jobs.evt.>",), owner="jobs", max_age=_EVENTS_KEPT, max_bytes=4 * GIB, journal=True),
     StreamSpec(EVT_ADMIN, ("admin.evt.>",), owner="gateway", max_age=_EVENTS_KEPT, max_bytes=GIB, journal=True),

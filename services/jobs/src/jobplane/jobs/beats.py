@@ -1,4 +1,7 @@
-"""Beats of workers: leases are extended in one statement for all beats that arrived together; nothing of it is an event."""
+"""Beats of workers: leases are extended in one statement for all beats that arrived together.
+
+Nothing of it is an event.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime

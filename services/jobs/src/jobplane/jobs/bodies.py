@@ -1,4 +1,7 @@
-"""Erasable bodies: payloads, results and error texts live here; events carry their reference and a salted digest only."""
+"""Erasable bodies: payloads, results and error texts live here.
+
+Events carry their reference and a salted digest only.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,7 @@
-"""Commands from the bus: read, settled in the ledger, answered to whoever waits; what cannot be read goes to the dead letters."""
+"""Commands from the bus: read, settled in the ledger, answered to whoever waits.
+
+What cannot be read goes to the dead letters.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -59,7 +62,10 @@ class CommandHandler:
         return verdicts
 
     async def _answer(self, read: Sequence[_Read], settled: Sequence[Settled]) -> None:
-        """Tell whoever waits, in one read of the jobs as they are now. Nobody may wait: an answer is not an obligation."""
+        """Tell whoever waits, in one read of the jobs as they are now.
+
+        Nobody may wait: an answer is not an obligation.
+        """
         asked = [
             (item, outcomes.of(one))
             for item, one in zip(read, settled, strict=True)

@@ -1,4 +1,7 @@
-"""Leases: long polls of workers meet jobs that are ready; claims of one queue run one after the other, for all who wait at once."""
+"""Leases: long polls of workers meet jobs that are ready.
+
+Claims of one queue run one after the other, for all who wait at once.
+"""
 
 import asyncio
 import secrets
@@ -29,13 +32,16 @@ log = structlog.get_logger()
 _CLAIM: Final = f"""
 SELECT {rows.LOCKED_COLUMNS} FROM job WHERE queue = %s AND ready AND kind = ANY(%s)
 ORDER BY forced DESC, priority DESC, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED
-"""
+"""  # noqa: S608 - constants
 _GIVEN: Final = f"""
 SELECT {rows.LOCKED_COLUMNS} FROM job WHERE worker = %s AND status = 'RUNNING' AND lease_request = %s ORDER BY id
-"""
+"""  # noqa: S608 - constants
 MAX_CLAIM: Final = 512
 LOOK_AGAIN_S: Final = 2.0
-"""Other replicas announce ready jobs over the bus, which may lose an announcement: so waiting polls also look by themselves."""
+"""Other replicas announce ready jobs over the bus, which may lose an announcement.
+
+So waiting polls also look by themselves.
+"""
 _REMEMBERED: Final = 4096
 
 

@@ -1,4 +1,7 @@
-"""The one way to change jobs: every writer hands its wishes to `Ledger.write`, which locks, decides, appends and updates in one order."""
+"""The one way to change jobs.
+
+Every writer hands its wishes to `Ledger.write`, which locks, decides, appends and updates in one order.
+"""
 
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -44,7 +47,7 @@ SELECT job.kind, job.unique_key, job.id FROM job JOIN (
     UNION SELECT kind, unique_key FROM job WHERE id = ANY(%s::uuid[]) AND unique_key IS NOT NULL
 ) AS k ON job.kind = k.kind AND job.unique_key = k.key WHERE job.status IN ('PENDING', 'RUNNING')
 """
-_BY_ID: Final = f"SELECT {rows.LOCKED_COLUMNS} FROM job WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"
+_BY_ID: Final = f"SELECT {rows.LOCKED_COLUMNS} FROM job WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,10 @@ class Ledger:
         return found
 
     async def sum_up_refusals(self, now: datetime, *, closing: bool = False) -> int:
-        """Record one event for each actor and code whose refusals were too many to record singly; gives how many events."""
+        """Record one event for each actor and code whose refusals were too many to record singly.
+
+        Gives how many events.
+        """
         due = self.refusals.rest() if closing else self.refusals.due(now)
         if due:
             events = [refusal(wish, key[1], at=now, stream_id=new_id(), count=count) for key, wish, count in due]

@@ -68,16 +68,15 @@ async def store(tx: Transaction, decided: Sequence["Settled"]) -> None:
     for settled in decided:
         outcome, delivered = of(settled), settled.wish.delivered
         if delivered is not None and settled.decision is not KEY_REUSED:
-            values.append((
-                outcome.body_digest, outcome.status, outcome.code, outcome.detail, json.dumps(outcome.facts), outcome.job_id,
-                outcome.position, delivered.command_id,
-            ))  # fmt: skip
+            facts = json.dumps(outcome.facts)
+            told = (outcome.body_digest, outcome.status, outcome.code, outcome.detail, facts, outcome.job_id)
+            values.append((*told, outcome.position, delivered.command_id))
     if not values:
         return
     async with tx.conn.cursor() as cursor:
         await cursor.executemany(
-            "UPDATE command_outcome SET body_digest = %s, status = %s, code = %s, detail = %s, facts = %s, job_id = %s, position = %s "
-            "WHERE command_id = %s",
+            "UPDATE command_outcome SET body_digest = %s, status = %s, code = %s, detail = %s, facts = %s, "
+            "job_id = %s, position = %s WHERE command_id = %s",
             values,
         )
 

@@ -24,9 +24,11 @@ from jobplane.jobs.rows import JOB_COLUMNS, job_of
 
 _VIEW_COLUMNS: Final = f"{JOB_COLUMNS}, position, progress"
 _POSITION, _PROGRESS = -2, -1
+_BY_ID: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])"  # noqa: S608 - constants
 _STATS: Final = """
 SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
-    CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN (SELECT min(j.run_at) FROM job j WHERE j.queue = c.queue AND j.ready) END
+    CASE WHEN c.status = 'PENDING' AND c.n > 0
+        THEN (SELECT min(j.run_at) FROM job j WHERE j.queue = c.queue AND j.ready) END
 FROM job_count c ORDER BY c.queue
 """
 _HISTORY: Final = """
@@ -47,7 +49,7 @@ class ReadModel:
     async def views(self, ids: Sequence[str]) -> dict[str, JobView]:
         """Whole jobs by id; unknown ids are left out."""
         async with self._pool.connection() as conn:
-            cursor = await conn.execute(f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])", (list(ids),))
+            cursor = await conn.execute(_BY_ID, (list(ids),))
             found = await cursor.fetchall()
             jobs = [job_of(row) for row in found]
             texts = await bodies.load(

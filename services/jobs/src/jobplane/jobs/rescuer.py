@@ -1,4 +1,7 @@
-"""The rescuer: ends runs whose lease or time is over, and settles cancels that nobody confirmed; only the database's clock counts."""
+"""The rescuer: ends runs whose lease or time is over, and settles cancels that nobody confirmed.
+
+Only the database's clock counts.
+"""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -21,23 +24,24 @@ EVERY_S: Final = 1.0
 _AT_ONCE: Final = 500
 _ACTOR: Final = system("rescuer")
 
-# `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole lease to be heard again.
+# `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole
+# lease to be heard again.
 _EXPIRED: Final = f"""
 SELECT {rows.LOCKED_COLUMNS} FROM job
 WHERE status = 'RUNNING' AND lease_until < clock_timestamp()
     AND (SELECT since FROM beat_service) + lease_ms * interval '1 ms' < clock_timestamp()
 ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
-"""
+"""  # noqa: S608 - constants
 _OVERDUE: Final = f"""
 SELECT {rows.LOCKED_COLUMNS} FROM job
 WHERE status = 'RUNNING' AND timeout_ms IS NOT NULL AND started_at + timeout_ms * interval '1 ms' < clock_timestamp()
 ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
-"""
+"""  # noqa: S608 - constants
 _UNSETTLED: Final = f"""
 SELECT {rows.LOCKED_COLUMNS} FROM job
 WHERE stop = 'pending' AND finished_at + coalesce(lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms' < clock_timestamp()
 ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
-"""
+"""  # noqa: S608 - constants
 _SERVED: Final = """
 UPDATE beat_service SET last_at = clock_timestamp(),
     since = CASE WHEN last_at < clock_timestamp() - %s THEN clock_timestamp() ELSE since END

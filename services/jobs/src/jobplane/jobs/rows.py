@@ -1,36 +1,42 @@
 """The job row: the inline projection of a job's events, plus what only the row has (lease end, readiness, progress)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus, StopState
 from jobplane.jobs.job import Job
 
-JOB_COLUMNS: Final = (
-    "id, kind, queue, status, priority, run_at, created_at, max_attempts, timeout_ms, tags, unique_key, asset, payload_ref, result_ref, "
-    "error_ref, error_type, error_fingerprint, run, attempt, orphanings, forced, worker, token, lease_ms, started_at, finished_at, stop, "
-    "stop_token, version, trace_id"
+_FIELDS: Final = tuple(field.name for field in fields(Job))
+"""A job's fields and its columns have the same names, in the same order."""
+_FIXED: Final = frozenset(
+    {"id", "kind", "queue", "created_at", "timeout_ms", "tags", "unique_key", "asset", "trace_id"}
 )
-_STATUS, _TAGS, _STOP = 3, 9, 26
-_JOB_WIDTH: Final = 30
+_CHANGING: Final = tuple(name for name in _FIELDS if name not in _FIXED)
+_ROW_ONLY: Final = ("traceparent", "position", "ready", "lease_until", "lease_request")
+_STATUS, _TAGS, _STOP = (_FIELDS.index(name) for name in ("status", "tags", "stop"))
+
+JOB_COLUMNS: Final = ", ".join(_FIELDS)
 LOCKED_COLUMNS: Final = f"{JOB_COLUMNS}, lease_until, traceparent"
 
 _INSERT: Final = f"""
-INSERT INTO job ({JOB_COLUMNS}, traceparent, position, ready, lease_until, lease_request)
-VALUES ({", ".join(["%s"] * (_JOB_WIDTH + 5))})
-"""
-_UPDATE: Final = """
-UPDATE job SET status = %s, priority = %s, run_at = %s, max_attempts = %s, payload_ref = %s, result_ref = %s, error_ref = %s,
-    error_type = %s, error_fingerprint = %s, run = %s, attempt = %s, orphanings = %s, forced = %s, worker = %s, token = %s, lease_ms = %s,
-    started_at = %s, finished_at = %s, stop = %s, stop_token = %s, version = %s, traceparent = %s, position = %s, ready = %s,
-    lease_until = %s, lease_request = %s, progress = CASE WHEN %s THEN NULL ELSE progress END, unmentioned_at = NULL
+INSERT INTO job ({", ".join((*_FIELDS, *_ROW_ONLY))}) VALUES ({", ".join(["%s"] * len((*_FIELDS, *_ROW_ONLY)))})
+"""  # noqa: S608 - constants
+_UPDATE: Final = f"""
+UPDATE job SET {", ".join(f"{name} = %s" for name in (*_CHANGING, *_ROW_ONLY))},
+    progress = CASE WHEN %s THEN NULL ELSE progress END, unmentioned_at = NULL
 WHERE id = %s
+"""  # noqa: S608 - constants
+_COUNT: Final = """
+INSERT INTO job_count AS c (queue, status, n) VALUES (%s, %s, %s)
+ON CONFLICT (queue, status) DO UPDATE SET n = c.n + excluded.n
 """
+_fields_of = attrgetter(*_FIELDS)
+_changing_of = attrgetter(*_CHANGING)
 
 
 @dataclass(slots=True)
@@ -50,7 +56,7 @@ class Held:
 
 def job_of(row: Sequence[Any]) -> Job:
     """The job in the columns `JOB_COLUMNS`."""
-    values = list(row[:_JOB_WIDTH])
+    values = list(row[: len(_FIELDS)])
     values[_STATUS] = JobStatus(values[_STATUS])
     values[_TAGS] = tuple(values[_TAGS])
     values[_STOP] = StopState(values[_STOP]) if values[_STOP] else None
@@ -60,7 +66,8 @@ def job_of(row: Sequence[Any]) -> Job:
 def held(row: Sequence[Any]) -> Held:
     """The locked job in the columns `LOCKED_COLUMNS`."""
     job = job_of(row)
-    return Held(job, row[_JOB_WIDTH], row[_JOB_WIDTH + 1], job.version)
+    lease_until, traceparent = row[len(_FIELDS) :]
+    return Held(job, lease_until, traceparent, job.version)
 
 
 def ready(job: Job, now: datetime) -> bool:
@@ -89,27 +96,25 @@ def _lease_end(item: Held, now: datetime) -> datetime | None:
 
 
 def _insert_values(item: Held, now: datetime) -> tuple[Any, ...]:
-    j = item.job
-    return (
-        j.id, j.kind, j.queue, j.status.value, j.priority, j.run_at, j.created_at, j.max_attempts, j.timeout_ms, list(j.tags), j.unique_key,
-        j.asset, j.payload_ref, j.result_ref, j.error_ref, j.error_type, j.error_fingerprint, j.run, j.attempt, j.orphanings, j.forced,
-        j.worker, j.token, j.lease_ms, j.started_at, j.finished_at, j.stop.value if j.stop else None, j.stop_token, j.version, j.trace_id,
-        item.traceparent, item.position, ready(j, now), _lease_end(item, now), item.lease_request,
-    )  # fmt: skip
+    values = list(_fields_of(item.job))
+    values[_TAGS] = list(item.job.tags)
+    return (*values, *_row_only(item, now))
 
 
 def _update_values(item: Held, now: datetime) -> tuple[Any, ...]:
-    j = item.job
-    return (
-        j.status.value, j.priority, j.run_at, j.max_attempts, j.payload_ref, j.result_ref, j.error_ref, j.error_type, j.error_fingerprint,
-        j.run, j.attempt, j.orphanings, j.forced, j.worker, j.token, j.lease_ms, j.started_at, j.finished_at,
-        j.stop.value if j.stop else None, j.stop_token, j.version, item.traceparent, item.position, ready(j, now), _lease_end(item, now),
-        item.lease_request, item.started, j.id,
-    )  # fmt: skip
+    return (*_changing_of(item.job), *_row_only(item, now), item.started, item.job.id)
+
+
+def _row_only(item: Held, now: datetime) -> tuple[Any, ...]:
+    """The columns `_ROW_ONLY`."""
+    return (item.traceparent, item.position, ready(item.job, now), _lease_end(item, now), item.lease_request)
 
 
 async def count(conn: AsyncConnection[Any], moves: Sequence[tuple[str, JobStatus | None, JobStatus]]) -> None:
-    """Move the maintained counters: (queue, status before, status after) per change. Only while the journal's head is held."""
+    """Move the maintained counters: (queue, status before, status after) per change.
+
+    Only while the journal's head is held.
+    """
     deltas: dict[tuple[str, str], int] = {}
     for queue, before, after in moves:
         if before is after:
@@ -121,7 +126,4 @@ async def count(conn: AsyncConnection[Any], moves: Sequence[tuple[str, JobStatus
     if not rows:
         return
     async with conn.cursor() as cursor:
-        await cursor.executemany(
-            "INSERT INTO job_count AS c (queue, status, n) VALUES (%s, %s, %s) ON CONFLICT (queue, status) DO UPDATE SET n = c.n + excluded.n",
-            rows,
-        )
+        await cursor.executemany(_COUNT, rows)

@@ -10,10 +10,12 @@ _AT_ONCE: Final = 1000
 _READY: Final = """
 WITH due AS (
     SELECT id FROM job WHERE id IN (
-        SELECT id FROM job WHERE status = 'PENDING' AND NOT ready AND run_at <= clock_timestamp() ORDER BY run_at LIMIT %s
+        SELECT id FROM job WHERE status = 'PENDING' AND NOT ready AND run_at <= clock_timestamp()
+        ORDER BY run_at LIMIT %s
     ) ORDER BY id FOR UPDATE SKIP LOCKED
 )
-UPDATE job SET ready = true FROM due WHERE job.id = due.id AND job.status = 'PENDING' AND job.run_at <= clock_timestamp()
+UPDATE job SET ready = true FROM due
+WHERE job.id = due.id AND job.status = 'PENDING' AND job.run_at <= clock_timestamp()
 RETURNING job.queue
 """
 

@@ -11,7 +11,8 @@ depends_on = None
 
 ROLE = "jobplane_jobs"
 
-# fillfactor: beats and status changes then find room on the same page, and need no new index entries where none of theirs changed.
+# fillfactor: beats and status changes then find room on the same page, and need no new index entries where none of
+# theirs changed.
 JOB = """
 CREATE TABLE job (
     id uuid PRIMARY KEY,
@@ -62,7 +63,8 @@ INDEXES = (
     # What the rescuer and the beats of a worker look through: as many rows as there are runs.
     "CREATE INDEX job_running ON job (worker, id) WHERE status = 'RUNNING'",
     "CREATE INDEX job_stopping ON job (id) WHERE stop = 'pending'",
-    "CREATE UNIQUE INDEX job_unique_key ON job (kind, unique_key) WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'RUNNING')",
+    "CREATE UNIQUE INDEX job_unique_key ON job (kind, unique_key) "
+    "WHERE unique_key IS NOT NULL AND status IN ('PENDING', 'RUNNING')",
     # Lists, newest first: ids sort by creation.
     "CREATE INDEX job_by_status ON job (status, id)",
     "CREATE INDEX job_by_kind ON job (kind, id)",
