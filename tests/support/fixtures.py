@@ -8,6 +8,7 @@ import pytest
 
 from jobplane.local.postgres import PostgresServer
 from tests.support import servers
+from tests.support.platform import Platform
 from tests.support.servers import Bus, Database, PrivateDatabase
 
 
@@ -63,3 +64,14 @@ def bus(tmp_path: Path) -> Iterator[Bus]:
     yield server
     server.stop()
     shutil.rmtree(server.directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """The whole platform as real processes, one per test module: `.url`, `.client()`, `.kill("jobs")`, `.command(…)`."""
+    whole = Platform(tmp_path_factory.mktemp("platform"))
+    try:
+        whole.start()
+        yield whole
+    finally:
+        whole.stop()

@@ -49,6 +49,12 @@ class Client:
         """The answer's JSON."""
         return self._answer("POST", path, json=body, **more) if body is not None else self._answer("POST", path, **more)
 
+    def knows_us(self) -> bool:
+        """False only if the platform says that there is no such account with this password."""
+        connection = self._target.connection
+        answer = self._send("POST", "/token", json={"username": connection.username, "password": connection.password})
+        return bool(answer.status_code != _UNAUTHORIZED)
+
     def log_in(self) -> str:
         """A fresh bearer token. Raises Failed if the account is not let in."""
         connection = self._target.connection

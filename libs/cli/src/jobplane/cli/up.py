@@ -128,12 +128,8 @@ def _shown_once(directory: DataDirectory, known: Credentials, url: str) -> str |
     if known.first_password is None or os.environ.get("JOBPLANE_ADMIN_PASSWORD"):
         return None
     admin = Target(CommandLine(url=url, username="admin", password=known.first_password), None)
-    try:
-        with Client(admin) as client:
-            client.log_in()
-    except Failed:
-        return None
-    return known.first_password
+    with Client(admin) as client:
+        return known.first_password if client.knows_us() else None
 
 
 def _announce(console: Console, url: str, took: float, password: str | None) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -16,6 +17,11 @@ def die_with_parent(sign: signal.Signals, parent: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(sign), 0, 0, 0)
     if os.getppid() != parent:  # the parent was gone before the wish was made
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def call_itself(name: str) -> None:
+    """Give this process a name for `ps` and `top`, at most 15 characters."""
+    _LIBC.prctl(_PR_SET_NAME, ctypes.c_char_p(name.encode()[:15]), 0, 0, 0)
 
 
 def _child_setup(sign: signal.Signals) -> Callable[[], None]:

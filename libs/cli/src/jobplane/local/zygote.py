@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jobplane.local.processes import die_with_parent
+from jobplane.local.processes import call_itself, die_with_parent
 
 _FAREWELL_S = 4.0
 _STOPPED_BY_US = 70
@@ -94,6 +94,7 @@ class Zygote:
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
             die_with_parent(signal.SIGTERM, parent)
+            call_itself(f"jp-{request['name']}")
             self._channel.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
@@ -161,6 +162,7 @@ def _reseed() -> None:
 def main() -> None:
     """`python -m jobplane.local.zygote FD MODULE…`: FD is the inherited end of a socket pair."""
     gc.disable()
+    call_itself("jp-fork-server")
     channel = socket.socket(fileno=int(sys.argv[1]))
     channel.set_inheritable(False)
     zygote = Zygote(channel)
