@@ -42,6 +42,10 @@ e2e *arguments:
 lock *arguments:
     {{bin}}/python tools/lock.py {{arguments}}
 
+# build the console's stylesheet and icons from services/gateway/static_src
+css:
+    {{bin}}/python tools/console_css.py
+
 # documents that are generated from the code
 docs:
     {{bin}}/python -m jobplane.jobs.state_machine
