@@ -68,7 +68,7 @@ def bus(tmp_path: Path) -> Iterator[Bus]:
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """The whole platform as real processes, one per test module: `.url`, `.client()`, `.kill("jobs")`, `.command(…)`."""
+    """The whole platform as real processes, one per test module: `.url`, `.client()`, and `.kill("jobs")`."""
     whole = Platform(tmp_path_factory.mktemp("platform"))
     try:
         whole.start()

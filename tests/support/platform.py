@@ -40,7 +40,16 @@ class Platform:
     def launch(self, *more: str, environment: Mapping[str, str] | None = None) -> None:
         """Start it without waiting."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        command = [JOBPLANE, "up", "--data", self.data, "--port", "0", "--ready-file", self.ready_file]
+        command: list[str | Path] = [
+            JOBPLANE,
+            "up",
+            "--data",
+            self.data,
+            "--port",
+            "0",
+            "--ready-file",
+            self.ready_file,
+        ]
         variables = os.environ | {"JOBPLANE_ADMIN_PASSWORD": ADMIN_PASSWORD} | dict(environment or {})
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
@@ -77,7 +86,7 @@ class Platform:
         return (self.data / "logs" / f"{name}.log").read_text()
 
     def pid(self, name: str) -> int:
-        """Of `jobs`, `audit`, `health`, `gateway`, `worker-1` …, `nats-server`, `postgres`; waits until there is one."""
+        """Of `jobs`, `audit`, `health`, `gateway`, `worker-1` …, `nats-server`, `postgres`; waits for one to exist."""
         names = (f"jp-{name}", name)
 
         def found() -> int:

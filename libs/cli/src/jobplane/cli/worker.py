@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from pydantic import SecretStr
 
+from jobplane.chassis.settings import load
 from jobplane.cli.target import DEFAULT_DATA, DataOption
 from jobplane.local import connections
 from jobplane.local.connections import WorkerConnection
@@ -46,15 +46,16 @@ def worker(
         jobplane worker reports invoices --queue slow --concurrency 2
     """
     from jobplane.worker import launch  # noqa: PLC0415 - the SDK is loaded by those who run jobs
-    from jobplane.worker.settings import WorkerSettings, own_name  # noqa: PLC0415 - see above
+    from jobplane.worker.settings import WorkerSettings  # noqa: PLC0415 - see above
 
     known = connections.read(connection or DataDirectory(data.absolute()).worker_connection, WorkerConnection)
-    os.environ["JOBPLANE_OBJECT_STORE_URL"] = known.object_store_url  # handlers that use assets read it themselves
-    settings = WorkerSettings(
-        instance=name or own_name(),
-        nats_url=SecretStr(known.nats_url),
-        worker_concurrency=concurrency,
-        worker_queues=tuple(queue or ["default"]),
-        worker_modules=tuple(modules),
-    )
+    told = {
+        "JOBPLANE_NATS_URL": known.nats_url,
+        "JOBPLANE_OBJECT_STORE_URL": known.object_store_url,  # handlers that use assets read it themselves
+        "JOBPLANE_WORKER_CONCURRENCY": str(concurrency),
+        "JOBPLANE_WORKER_QUEUES": ",".join(queue or ["default"]),
+        "JOBPLANE_WORKER_MODULES": ",".join(modules),
+    }
+    os.environ.update(told | ({"JOBPLANE_INSTANCE": name} if name else {}))
+    settings = load(WorkerSettings)
     launch.run(settings.worker_modules, settings)

@@ -1,5 +1,6 @@
 """Which processes make up the platform, and what each is told."""
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -72,7 +73,7 @@ def setup_child(site: Site, *, create_database: str) -> Child:
             {
                 "JOBPLANE_SETUP_DATABASE_URL": site.addresses.database,
                 "JOBPLANE_SETUP_CREATE": create_database,
-                "JOBPLANE_SETUP_CREDENTIALS": str(site.data.credentials),
+                "JOBPLANE_SETUP_ROLES": json.dumps(dict(site.addresses.roles)),
             }
         ),
     )

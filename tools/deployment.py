@@ -1,0 +1,68 @@
+"""What a deployment needs from the code: the NATS configuration of the declared users, and a file of fresh secrets.
+
+`python tools/deployment.py nats` writes deploy/nats/nats-server.conf (a test asserts that it is current).
+`python tools/deployment.py secrets > .env` makes the variables that docker-compose.yml asks for.
+"""
+
+import secrets
+import sys
+from pathlib import Path
+
+from jobplane.contracts.topology import USERS
+from jobplane.local import nats
+from jobplane.local.credentials import OWNER, SERVICES, role_of
+
+CONFIGURATION = Path(__file__).resolve().parent.parent / "deploy" / "nats" / "nats-server.conf"
+
+
+def nats_variable(user: str) -> str:
+    """Name of the variable with a NATS user's password."""
+    return f"NATS_PASSWORD_{user.upper().replace('-', '_')}"
+
+
+def database_variable(role: str) -> str:
+    """Name of the variable with a database role's password."""
+    return f"DB_PASSWORD_{role.removeprefix('jobplane_').upper()}"
+
+
+def nats_configuration() -> str:
+    """The same users and rights as the embedded server's; passwords come from the server's environment."""
+    marks = {user.name: f"@{nats_variable(user.name)}@" for user in USERS}
+    block = nats.users_block(USERS, marks)
+    for mark in marks.values():
+        block = block.replace(f'"{mark}"', f"${mark.strip('@')}")  # an unquoted word with a dollar is a variable
+    return "\n".join(
+        [
+            "# Written by tools/deployment.py from jobplane.contracts.topology; do not edit.",
+            'server_name: "jobplane"',
+            "port: 4222",
+            "max_payload: 1MB",
+            "jetstream {",
+            '  store_dir: "/data"',
+            "  sync_interval: always",
+            "}",
+            block,
+        ]
+    )
+
+
+def secret() -> str:
+    """Begins with a letter: nats-server reads the value of a variable as configuration, where digits make a number."""
+    return f"s{secrets.token_hex(20)}"
+
+
+def main() -> None:
+    """One of the two words."""
+    match sys.argv[1:]:
+        case ["nats"]:
+            CONFIGURATION.write_text(nats_configuration())
+        case ["secrets"]:
+            names = ["POSTGRES_PASSWORD", *(database_variable(role) for role in (OWNER, *map(role_of, SERVICES)))]
+            names += [nats_variable(user.name) for user in USERS] + ["JOBPLANE_ADMIN_PASSWORD"]
+            sys.stdout.writelines(f"{name}={secret()}\n" for name in names)
+        case _:
+            sys.exit("usage: python tools/deployment.py nats | secrets")
+
+
+if __name__ == "__main__":
+    main()
