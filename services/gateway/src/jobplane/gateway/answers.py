@@ -1,0 +1,28 @@
+"""Small shared parts of routes: JSON that is ready to send, path ids, and pages of lists."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import Path, Query
+from pydantic_core import to_json
+from starlette.responses import Response
+
+JobIdPath = Annotated[UUID, Path(description="The job's id.", examples=["01920a3c-7f00-7a00-8000-0123456789ab"])]
+CommandIdPath = Annotated[UUID, Path(description="The command's id.")]
+AssetIdPath = Annotated[UUID, Path(description="The file's id.")]
+
+_LONGEST_CURSOR: Final = 1000
+Limit = Annotated[int, Query(ge=1, le=200, description="How many items at most.")]
+PageCursor = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=_LONGEST_CURSOR,
+        description="`next_cursor` of the page before; left out for the first.",
+    ),
+]
+
+
+def ready(value: Any, headers: dict[str, str] | None = None, status_code: int = 200) -> Response:  # noqa: ANN401 - JSON
+    """A response with JSON bytes: values come from our own services and are not validated once more."""
+    return Response(to_json(value), status_code, headers, media_type="application/json")

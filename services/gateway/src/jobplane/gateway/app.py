@@ -1,0 +1,107 @@
+"""The web application: its routes, and the one shape of all its errors."""
+
+from typing import Final
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
+from psycopg import Error as DatabaseError
+from psycopg_pool import PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from jobplane.chassis import database
+from jobplane.contracts.errors import Refused, Unavailable
+from jobplane.gateway import assets as asset_files
+from jobplane.gateway import console, problems
+from jobplane.gateway.console import upload
+from jobplane.gateway.edge import Edge
+from jobplane.gateway.problems import FieldError
+from jobplane.gateway.routes import assets, audit, commands, docs, health, jobs, live, session, stats, token
+from jobplane.gateway.wiring import Gateway
+
+_ROUTERS: Final = (
+    jobs.router,
+    commands.router,
+    assets.router,
+    audit.router,
+    stats.router,
+    health.router,
+    live.router,
+    session.router,
+    token.router,
+    docs.router,
+    health.probes,
+)
+_CODE_OF_STATUS: Final = {
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+}
+_MOST_ERRORS: Final = 50
+_NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "operation_spans": False}
+"""The edge makes the spans and metrics of a request, as the chassis does everywhere."""
+
+
+def create_app(gateway: Gateway) -> FastAPI:
+    """The application that serves a gateway's parts; starting and stopping them is not its business."""
+    app = FastAPI(title="Jobplane", openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
+    app.state.gateway = gateway
+    app.state.bus = gateway.bus
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.mount("/api/docs/assets", docs.assets())
+    console.mount(app)
+    app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(Unavailable, _on_unavailable)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(DatabaseError, _on_database)
+    app.add_exception_handler(PoolTimeout, _on_database)
+    app.add_middleware(
+        Edge,
+        hosts=gateway.settings.hosts,
+        secure=gateway.settings.secure,
+        larger_bodies={
+            "/api/admin/assets": asset_files.MULTIPART_BYTES,
+            upload.PATH: asset_files.SEVERAL_FILES_BYTES,
+        },
+    )
+    return app
+
+
+async def _on_refused(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Refused):
+        raise error
+    return problems.refused(error)
+
+
+async def _on_unavailable(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, Unavailable):
+        raise error
+    return problems.unavailable(error)
+
+
+async def _on_database(_request: Request, error: Exception) -> Response:
+    if not database.is_away(error):
+        raise error
+    return problems.unavailable(Unavailable("The database is away just now. Try again in a moment."))
+
+
+async def _on_invalid(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    errors = [FieldError(loc=list(item["loc"]), msg=item["msg"]) for item in error.errors()[:_MOST_ERRORS]]
+    return problems.response("invalid_request", "The request is not as the documentation says.", errors=errors)
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    code = _CODE_OF_STATUS.get(error.status_code, "malformed_request")
+    detail = {
+        "not_found": "There is nothing at this address.",
+        "method_not_allowed": f"{request.method} is not possible here.",
+    }.get(code, str(error.detail))
+    return problems.response(code, detail, headers=error.headers)

@@ -1,0 +1,183 @@
+"""The gateway's side of the bus: commands into the CMD stream, their outcomes back, and questions to services."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+import structlog
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.errors import Error as NatsError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+
+from jobplane.chassis import tracing
+from jobplane.chassis.bus import Connection
+from jobplane.contracts import subjects
+from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage, CommandOutcome
+from jobplane.contracts.errors import Refused, Unavailable
+from jobplane.contracts.queries import Nothing
+
+log = structlog.get_logger()
+
+ISSUER: Final = "gateway"
+_ACCEPT_S: Final = 2.0
+"""How long the stream may take to say that it keeps a command."""
+_QUERY_S: Final = 2.0
+_NO_RESPONDERS: Final = "503"
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class NotAccepted(Unavailable):
+    """Nobody confirmed that the command is kept. It may be, though: the same Idempotency-Key asks safely again."""
+
+    def __init__(self, detail: str, *, certain: bool) -> None:
+        super().__init__(detail, code="not_accepted")
+        self.certain = certain
+        """Whether the command surely was not kept."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """One command between publishing and its outcome."""
+
+    accepted: asyncio.Future[None]
+    outcome: asyncio.Future[CommandOutcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class ControlBus:
+    """Sends commands and asks queries over one connection; one inbox serves all answers."""
+
+    def __init__(self, nc: Connection) -> None:
+        self._nc = nc
+        self._inbox = nc.new_inbox()
+        self._flights: dict[str, _Flight] = {}
+        self._count = 0
+        self._subscription: Subscription | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the bus is there."""
+        return self._nc.is_connected
+
+    @property
+    def in_flight(self) -> int:
+        """Commands that somebody waits for."""
+        return len(self._flights)
+
+    async def start(self) -> None:
+        """Listen for answers."""
+        self._subscription = await self._nc.subscribe(f"{self._inbox}.*.*", cb=self._answered)
+
+    async def stop(self) -> None:
+        """Stop listening; whoever still waits is told that we are ending."""
+        if self._subscription is not None and not self._nc.is_closed:
+            await self._subscription.unsubscribe()
+        for flight in self._flights.values():
+            for future in (flight.accepted, flight.outcome):
+                if not future.done():
+                    future.cancel()
+
+    async def send(self, message: CommandMessage, *, wait_s: float) -> CommandOutcome | None:
+        """Have a command decided; none if it is accepted but not decided within `wait_s` seconds (0: do not wait).
+
+        Raises:
+            NotAccepted: the stream did not confirm that it keeps the command.
+        """
+        self._count += 1
+        number = f"{self._count:x}"
+        flight = self._flights[number] = _Flight(asyncio.get_running_loop().create_future())
+        begun = asyncio.get_running_loop().time()
+        try:
+            await self._publish(message, number)
+            async with asyncio.timeout(_ACCEPT_S) as limit:
+                await flight.accepted
+                limit.reschedule(begun + wait_s)
+                return await flight.outcome
+        except TimeoutError:
+            if flight.accepted.done():
+                return None
+            detail = "The command was not confirmed in time. Ask again with the same Idempotency-Key."
+            raise NotAccepted(detail, certain=False) from None
+        finally:
+            self._flights.pop(number, None)
+
+    async def _publish(self, message: CommandMessage, number: str) -> None:
+        subject = subjects.job_command(ISSUER, message.command.type)
+        headers = {REPLY_TO: f"{self._inbox}.{number}.o", TRACEPARENT: tracing.current_traceparent()}
+        try:
+            await self._nc.publish(subject, message.model_dump_json().encode(), f"{self._inbox}.{number}.a", headers)
+        except (NatsError, OSError) as error:
+            detail = "Commands cannot be accepted just now: the bus is away. Try again in a moment."
+            raise NotAccepted(detail, certain=True) from error
+
+    async def _answered(self, message: Msg) -> None:
+        _, number, what = message.subject.rsplit(".", 2)
+        flight = self._flights.get(number)
+        if flight is None:
+            return
+        if what == "a":
+            self._acknowledged(flight, message)
+            return
+        try:
+            outcome = CommandOutcome.model_validate_json(message.data)
+        except ValidationError:
+            log.exception("outcome.unreadable", subject=message.subject)
+            return
+        if not flight.accepted.done():
+            flight.accepted.set_result(None)
+        if not flight.outcome.done():
+            flight.outcome.set_result(outcome)
+
+    @staticmethod
+    def _acknowledged(flight: _Flight, message: Msg) -> None:
+        if flight.accepted.done():
+            return
+        if (message.headers or {}).get("Status") == _NO_RESPONDERS:
+            detail = "Commands cannot be accepted just now: their stream is away. Try again in a moment."
+            flight.accepted.set_exception(NotAccepted(detail, certain=True))
+            return
+        error = json.loads(message.data).get("error")
+        if error is None:
+            flight.accepted.set_result(None)
+            return
+        detail = f"Commands cannot be accepted just now ({error.get('description', 'refused')}). Try again in a moment."
+        flight.accepted.set_exception(NotAccepted(detail, certain=True))
+
+    async def ask(self, service: str, name: str, request: BaseModel, reply_type: type[T]) -> T:
+        """Ask another service.
+
+        Raises:
+            Refused: it says no. Unavailable: it does not answer.
+        """
+        return reply_type.model_validate(await self.ask_raw(service, name, request))
+
+    async def ask_raw(self, service: str, name: str, request: BaseModel | None = None) -> dict[str, Any]:
+        """Ask another service; plain JSON values, not checked again: it made them from the same contract.
+
+        Raises:
+            Refused: it says no. Unavailable: it does not answer.
+        """
+        body = (request or Nothing()).model_dump_json(exclude_defaults=True).encode()
+        headers = {TRACEPARENT: tracing.current_traceparent()}
+        try:
+            message = await self._nc.request(subjects.query(service, name), body, _QUERY_S, headers=headers)
+        except (NatsError, OSError, TimeoutError) as error:
+            detail = f"The {service} service does not answer just now. Try again in a moment."
+            raise Unavailable(detail) from error
+        reply: dict[str, Any] = from_json(message.data)
+        problem = reply.get("problem")
+        if problem is not None:
+            raise _raised(problem)
+        ok: dict[str, Any] = reply["ok"]
+        return ok
+
+
+def _raised(problem: dict[str, Any]) -> Refused | Unavailable:
+    code, detail, facts = problem["code"], problem["detail"], problem.get("facts") or {}
+    retry_after_s = facts.get("retry_after_s")
+    if isinstance(retry_after_s, int):
+        return Unavailable(detail, code=code, retry_after_s=retry_after_s)
+    return Refused(code, detail, facts)

@@ -1,0 +1,62 @@
+"""The AuditLog, with names and addresses filled in from the gateway's own erasable tables."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime
+from starlette.responses import Response
+
+from jobplane.contracts.actors import HUMAN_KINDS, Role
+from jobplane.contracts.audit import AuditAction, AuditPage, AuditQuery
+from jobplane.gateway.answers import Limit, PageCursor, ready
+from jobplane.gateway.auth import Caller, Viewer
+from jobplane.gateway.openapi import may_fail, shows
+from jobplane.gateway.wiring import Gateway, gateway_of
+
+router = APIRouter(prefix="/api/admin/audit", tags=["audit"])
+
+_Id = Annotated[str | None, Query(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+$")]
+
+
+@router.get("", responses=shows(AuditPage) | may_fail("invalid_cursor"), summary="Search the audit log")
+async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
+    request: Request,
+    caller: Viewer,
+    limit: Limit = 50,
+    cursor: PageCursor = None,
+    action: Annotated[list[AuditAction], Query(description="Any of these.", max_length=50)] = [],  # noqa: B006 - FastAPI copies it
+    actor: _Id = None,
+    target: _Id = None,
+    outcome: Literal["accepted", "refused"] | None = None,
+    command_id: _Id = None,
+    correlation_id: _Id = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+) -> Response:
+    """Who did what to which job, when and why, newest first; refused attempts too. Addresses are for admins."""
+    asked = AuditQuery(
+        limit=limit,
+        cursor=cursor,
+        action=action,
+        actor=actor,
+        target=target,
+        outcome=outcome,
+        command_id=command_id,
+        correlation_id=correlation_id,
+        since=since,
+        until=until,
+    )
+    return ready(await entries(gateway_of(request), caller, asked))
+
+
+async def entries(gateway: Gateway, caller: Caller, asked: AuditQuery) -> dict[str, Any]:
+    """A page of the log with the names of accounts and, for admins, the addresses they came from."""
+    page = await gateway.bus.ask_raw("audit", "list", asked)
+    actors = [item["actor"] for item in page["items"]]
+    names = await gateway.accounts.names({actor["id"] for actor in actors if actor["kind"] in HUMAN_KINDS})
+    origins = {actor["origin"] for actor in actors if actor.get("origin")}
+    addresses = await gateway.origins.addresses(origins) if origins and caller.may(Role.ADMIN) else {}
+    for actor in actors:
+        actor["name"] = names.get(actor["id"])
+        actor["address"] = addresses.get(actor.get("origin") or "")
+    return page

@@ -1,0 +1,213 @@
+"""Jobs: list, create, look at, and control."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Query, Request
+from pydantic import AwareDatetime, Field, JsonValue, StringConstraints
+from pydantic_core import to_json
+from starlette.responses import Response
+
+from jobplane.chassis.ids import new_id
+from jobplane.contracts import queries
+from jobplane.contracts.commands import (
+    DEFAULT_MAX_ATTEMPTS,
+    KIND_PATTERN,
+    MAX_TAGS,
+    MAX_TIMEOUT_S,
+    CancelJob,
+    CreateJob,
+    ForceRunJob,
+    RetryJob,
+    Tag,
+)
+from jobplane.contracts.errors import Refused
+from jobplane.contracts.ids import JobId
+from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, History, JobStatus, JobView
+from jobplane.contracts.subjects import QUEUE_PATTERN
+from jobplane.gateway import assets, commands
+from jobplane.gateway.answers import JobIdPath, Limit, PageCursor, ready
+from jobplane.gateway.auth import Admin, Viewer
+from jobplane.gateway.bodies import JsonBody, Wish
+from jobplane.gateway.commands import Agreed
+from jobplane.gateway.openapi import JobListPage, may_fail, shows
+from jobplane.gateway.views import Accepted, Controlled
+from jobplane.gateway.wiring import gateway_of
+
+router = APIRouter(prefix="/api/admin/jobs", tags=["jobs"])
+
+_MS: Final = 1000
+_NO_CONTROLS: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
+
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=_NO_CONTROLS)]
+
+
+class NewJob(Wish):
+    """What a new job is to do."""
+
+    kind: str = Field(pattern=KIND_PATTERN, examples=["image.thumbnail"])
+    """Which handler runs it."""
+    payload: dict[str, JsonValue] = Field(default_factory=dict, examples=[{"width": 320}])
+    """What the handler gets; at most 256 KiB of JSON."""
+    queue: str = Field(default="default", pattern=QUEUE_PATTERN)
+    """Where workers look for it."""
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    """Higher runs first."""
+    run_at: AwareDatetime | None = None
+    """Not before this instant (RFC 3339 with a time zone); at once if left out."""
+    max_attempts: int = Field(default=DEFAULT_MAX_ATTEMPTS, ge=1, le=100)
+    """How many attempts it may take."""
+    timeout_s: float | None = Field(default=None, ge=0.1, le=MAX_TIMEOUT_S)
+    """How long one run may take, in seconds."""
+    tags: list[Tag] = Field(default_factory=list, max_length=MAX_TAGS, examples=[["holiday"]])
+    """Words to find it by."""
+    unique_key: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+    """At most one PENDING or RUNNING job of this kind may have it; a second one is answered with the first."""
+    asset: str | None = Field(default=None, max_length=200, pattern=r"^[0-9a-f-]{36}$")
+    """Id of an uploaded file that it works on."""
+    reason: Reason | None = None
+    """Why, in your words; kept in the audit log."""
+
+
+class Why(Wish):
+    """Why something is done."""
+
+    reason: Reason | None = Field(default=None, examples=["the disk is full no longer"])
+    """In your words; kept in the audit log."""
+
+
+WhyBody = Annotated[Why, Depends(JsonBody(Why, Why()))]
+
+
+@router.get("", responses=shows(JobListPage) | may_fail("invalid_cursor"), summary="List jobs")
+async def list_jobs(
+    request: Request,
+    caller: Viewer,  # noqa: ARG001 - declares who may call
+    limit: Limit = 50,
+    cursor: PageCursor = None,
+    status: Annotated[list[JobStatus], Query(description="Any of these.", max_length=5)] = [],  # noqa: B006 - FastAPI copies it
+    queue: Annotated[list[Annotated[str, StringConstraints(pattern=QUEUE_PATTERN)]], Query(max_length=50)] = [],  # noqa: B006 - see above
+    kind: Annotated[list[Annotated[str, StringConstraints(pattern=KIND_PATTERN)]], Query(max_length=50)] = [],  # noqa: B006 - see above
+) -> Response:
+    """Newest first. Filters compose by AND, several values of one filter by OR; any depth is equally fast."""
+    asked = queries.ListJobs(limit=limit, cursor=cursor, status=status, queue=queue, kind=kind)
+    page = await gateway_of(request).bus.ask_raw("jobs", "list", asked)
+    for item in page["items"]:
+        short(item)
+    return ready({"items": page["items"], "next_cursor": page.get("next_cursor")})
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=shows(JobView, 201, "Created.", headers=("Location", "ETag"))
+    | shows(JobView, 200, "A job of this kind has that unique_key already: here it is.", headers=("Location", "ETag"))
+    | shows(Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After"))
+    | may_fail("idempotency_key_reused", "unknown_asset", "payload_too_large", "not_accepted", "command_expired"),
+    summary="Create a job",
+)
+async def create_job(
+    request: Request, caller: Admin, agreed: Agreed, new: Annotated[NewJob, Depends(JsonBody(NewJob))]
+) -> Response:
+    """Accept a new job. With an Idempotency-Key a repeated request creates nothing twice."""
+    if new.payload and len(to_json(new.payload)) > MAX_PAYLOAD_BYTES:
+        detail = f"A payload has at most {MAX_PAYLOAD_BYTES} bytes: upload larger data as a file."
+        raise Refused("payload_too_large", detail, {"limit_bytes": MAX_PAYLOAD_BYTES})
+    if new.asset is not None and not await assets.exists(gateway_of(request), new.asset):
+        raise Refused("unknown_asset", "There is no uploaded file of that id: POST it to /api/admin/assets first.")
+    command = CreateJob(
+        job_id=JobId(new_id()),
+        kind=new.kind,
+        payload=new.payload,
+        queue=new.queue,
+        priority=new.priority,
+        run_at=new.run_at,
+        max_attempts=new.max_attempts,
+        timeout_ms=round(new.timeout_s * _MS) if new.timeout_s is not None else None,
+        tags=new.tags,
+        unique_key=new.unique_key,
+        asset=new.asset,
+    )
+    return await commands.answer(request, caller, command, new, new.reason, agreed)
+
+
+@router.get(
+    "/{job_id}", responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found"), summary="Look at a job"
+)
+async def job_detail(request: Request, caller: Viewer, job_id: JobIdPath) -> Response:  # noqa: ARG001 - declares who may call
+    """Everything about one job, with payload, result and error. The ETag is its version, for If-Match."""
+    job = await gateway_of(request).bus.ask_raw("jobs", "detail", queries.OneJob(job_id=JobId(str(job_id))))
+    return ready(job, {"ETag": f'"{job["version"]}"'})
+
+
+@router.get(
+    "/{job_id}/history",
+    responses=shows(History) | may_fail("job_not_found", "invalid_cursor"),
+    summary="See what happened to a job",
+)
+async def job_history(
+    request: Request,
+    caller: Viewer,  # noqa: ARG001 - declares who may call
+    job_id: JobIdPath,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many events at most.")] = 200,
+    cursor: PageCursor = None,
+) -> Response:
+    """Every event of the job, oldest first, with who caused it and why."""
+    asked = queries.OneJobHistory(job_id=JobId(str(job_id)), limit=limit, cursor=cursor)
+    return ready(await gateway_of(request).bus.ask_raw("jobs", "history", asked))
+
+
+_CONTROLLED: Final = shows(Controlled, headers=("ETag",)) | shows(
+    Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
+)
+_ANY_COMMAND: Final = ("job_not_found", "version_conflict", "idempotency_key_reused", "not_accepted", "command_expired")
+
+
+@router.post(
+    "/{job_id}/retry",
+    responses=_CONTROLLED | may_fail("job_not_failed", "unique_key_taken", *_ANY_COMMAND),
+    summary="Retry a failed job",
+)
+async def retry_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
+    """Give a FAILED job a new set of attempts; its history stays."""
+    return await commands.answer(request, caller, RetryJob(job_id=JobId(str(job_id))), why, why.reason, agreed)
+
+
+@router.post(
+    "/{job_id}/cancel", responses=_CONTROLLED | may_fail("job_finished", *_ANY_COMMAND), summary="Cancel a job"
+)
+async def cancel_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
+    """Stop a PENDING or RUNNING job. A running one is fenced at once; `stop` tells later what its worker did."""
+    return await commands.answer(request, caller, CancelJob(job_id=JobId(str(job_id))), why, why.reason, agreed)
+
+
+@router.post(
+    "/{job_id}/run", responses=_CONTROLLED | may_fail("job_not_pending", *_ANY_COMMAND), summary="Run a job now"
+)
+async def run_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
+    """Make a PENDING job due now, before all priorities."""
+    return await commands.answer(request, caller, ForceRunJob(job_id=JobId(str(job_id))), why, why.reason, agreed)
+
+
+@router.delete(
+    "/{job_id}",
+    responses=_CONTROLLED | may_fail("job_finished", *_ANY_COMMAND),
+    summary="Cancel a job (the same as POST …/cancel)",
+)
+async def delete_job(
+    request: Request,
+    caller: Admin,
+    job_id: JobIdPath,
+    agreed: Agreed,
+    reason: Annotated[Reason | None, Query(description="Why; kept in the audit log.")] = None,
+) -> Response:
+    """Nothing is erased: the job is cancelled and its history stays."""
+    command = CancelJob(job_id=JobId(str(job_id)))
+    return await commands.answer(request, caller, command, Why(reason=reason), reason, agreed)
+
+
+def short(item: dict[str, Any]) -> None:
+    """Make a job an item of a list: without payload, result and error.stack."""
+    item.pop("payload", None)
+    item.pop("result", None)
+    if item.get("error"):
+        item["error"].pop("stack", None)

@@ -1,0 +1,77 @@
+"""The web server inside our own process: a socket of ours, uvicorn without signal handlers, an end within a second."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from jobplane.contracts.errors import JobplaneError
+
+_BACKLOG: Final = 1024
+_GRACE_S: Final = 1
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which leaves signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing."""
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        JobplaneError: the port is taken or not allowed, in one plain sentence.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        msg = f"Cannot listen on {host}:{port}: {(error.strerror or str(error)).lower()}."
+        raise JobplaneError(msg) from error
+    listener.setblocking(False)  # noqa: FBT003 - the standard library has no keyword for it
+    return listener
+
+
+async def serve(
+    app: FastAPI,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    end_streams: Callable[[], Awaitable[None]],
+    behind_proxy: bool,
+) -> None:
+    """Answer requests until told to stop; then `end_streams` is called, and whoever is being answered has a second."""
+    server = Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=behind_proxy,
+            timeout_graceful_shutdown=_GRACE_S,
+            timeout_keep_alive=75,
+        )
+    )
+    serving = asyncio.create_task(server.serve([listener]), name="http")
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    await end_streams()
+    server.should_exit = True
+    await serving
