@@ -14,6 +14,17 @@ from jobplane.local.credentials import OWNER, SERVICES, role_of
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "deploy" / "nats" / "nats-server.conf"
 
+_HEAD = """\
+# Written by tools/deployment.py from jobplane.contracts.topology; do not edit.
+server_name: "jobplane"
+port: 4222
+max_payload: 1MB
+jetstream {
+  store_dir: "/data"
+  sync_interval: always
+}
+"""
+
 
 def nats_variable(user: str) -> str:
     """Name of the variable with a NATS user's password."""
@@ -31,19 +42,7 @@ def nats_configuration() -> str:
     block = nats.users_block(USERS, marks)
     for mark in marks.values():
         block = block.replace(f'"{mark}"', f"${mark.strip('@')}")  # an unquoted word with a dollar is a variable
-    return "\n".join(
-        [
-            "# Written by tools/deployment.py from jobplane.contracts.topology; do not edit.",
-            'server_name: "jobplane"',
-            "port: 4222",
-            "max_payload: 1MB",
-            "jetstream {",
-            '  store_dir: "/data"',
-            "  sync_interval: always",
-            "}",
-            block,
-        ]
-    )
+    return _HEAD + block
 
 
 def secret() -> str:
