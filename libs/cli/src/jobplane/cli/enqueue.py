@@ -56,7 +56,7 @@ def enqueue(
     """
     wanted: dict[str, Any] = {
         "kind": kind,
-        "payload": _payload(payload),
+        "payload": payload_of(payload),
         "queue": queue,
         "priority": priority,
         "max_attempts": max_attempts,
@@ -96,7 +96,8 @@ def upload(client: Client, file: Path) -> str:
     return str(asset["id"])
 
 
-def _payload(text: str | None) -> dict[str, Any]:
+def payload_of(text: str | None) -> dict[str, Any]:
+    """The object that `--payload` names. Raises Failed if it is none."""
     if text is None:
         return {}
     try:

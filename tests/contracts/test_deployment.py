@@ -1,0 +1,34 @@
+"""What the deployment files say is what the code declares."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from jobplane.contracts.topology import USERS
+from jobplane.local import nats
+from tools import deployment
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def test_the_nats_configuration_is_current() -> None:
+    assert deployment.CONFIGURATION.read_text() == deployment.nats_configuration(), (
+        "run: python tools/deployment.py nats"
+    )
+
+
+def test_nats_server_accepts_the_configuration() -> None:
+    secrets = {deployment.nats_variable(user.name): deployment.secret() for user in USERS}
+    command: list[str | Path] = [nats.binary(), "-t", "-c", deployment.CONFIGURATION]
+    checked = subprocess.run(command, env=secrets, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_every_secret_of_the_compose_file_is_demanded_and_can_be_made() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    assert "${" in text
+    assert text.count("${") == text.count(":?"), "a variable without :? would start with an empty secret"
+    services = re.findall(r"^  (\w+):$", text.split("\nservices:")[1].split("\nnetworks:")[0], flags=re.MULTILINE)
+    assert set(services) == {"nats", "postgres", "setup", "jobs", "audit", "health", "gateway", "worker"}
+    for user in USERS:
+        assert f"${{{deployment.nats_variable(user.name)}:?" in text
