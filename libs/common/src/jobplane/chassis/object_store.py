@@ -65,7 +65,7 @@ class ObjectStore:
         try:
             found = await obstore.get_async(self._store, _checked(key))
             return bytes(await found.bytes_async())
-        except NotFoundError as error:
+        except (NotFoundError, FileNotFoundError) as error:
             raise _absent(key) from error
         except BaseError as error:
             raise _unavailable(error) from error
@@ -74,7 +74,7 @@ class ObjectStore:
         """What is known of the file without reading it."""
         try:
             meta = await obstore.head_async(self._store, _checked(key))
-        except NotFoundError as error:
+        except (NotFoundError, FileNotFoundError) as error:
             raise _absent(key) from error
         except BaseError as error:
             raise _unavailable(error) from error
@@ -84,7 +84,7 @@ class ObjectStore:
         """Remove a file. Removing an absent one does nothing."""
         try:
             await obstore.delete_async(self._store, _checked(key))
-        except NotFoundError:
+        except (NotFoundError, FileNotFoundError):
             return
         except BaseError as error:
             raise _unavailable(error) from error
