@@ -42,7 +42,7 @@ class JobEvent(Fact):
     """The job's queue, by which its events are routed."""
     kind: str
     """The job's kind."""
-    before: JobStatus | None
+    before: JobStatus | None = None
     """Status before; none for the creation."""
     after: JobStatus
     """Status after."""
