@@ -65,7 +65,7 @@ async def launch(bus: Bus, tmp_path: Path) -> AsyncIterator[Launch]:
         await process.communicate()
 
 
-async def test_a_worker_told_to_end_finishes_short_runs_and_gives_back(jobs: FakeJobs, launch: Launch) -> None:
+async def test_a_worker_told_to_end_gives_back_what_does_not_finish(jobs: FakeJobs, launch: Launch) -> None:
     worker = await launch()
     short, long, blocking = jobs.add("nap", {"s": 1}), jobs.add("nap", {"s": 60}), jobs.add("block", {"s": 60})
     await eventually(lambda: len(jobs.leased) == 3)
