@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 import structlog
 from nats import errors
 from nats.aio.client import Client, Server
+from nats.aio.msg import Msg
 
+from jobplane.chassis.wire import FastParser, Sink, parse_headers
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import inbox_prefix
 
@@ -45,6 +47,8 @@ class Connection(Client):
     def __init__(self) -> None:
         super().__init__()
         self._listeners: list[Listener] = []
+        self._sinks: dict[int, Sink] = {}
+        self._ps = FastParser(self, self._sinks)
 
     def add_reconnect_listener(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` after every reconnect; the returned function ends that."""
@@ -62,6 +66,25 @@ class Connection(Client):
         if self.is_reconnecting or self.is_connecting:
             raise NotConnected
         await super().publish(subject, payload, reply, headers)
+
+    async def subscribe_sink(self, subject: str, sink: Sink) -> Callable[[], Awaitable[None]]:
+        """Give every message on `subject` to `sink` as soon as it is read; the returned function ends that."""
+        subscription = await self.subscribe(subject, cb=_nobody)
+        sid = subscription._id  # noqa: SLF001 - the library has no public name for it
+        self._sinks[sid] = sink
+
+        async def end() -> None:
+            self._sinks.pop(sid, None)
+            await subscription.unsubscribe()
+
+        return end
+
+    async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
+        sink = self._sinks.get(sid)
+        if sink is None:
+            await super()._process_msg(sid, subject, reply, data, headers)
+        else:
+            sink(reply.decode(), parse_headers(headers) if headers else None, data)
 
     async def reconnected(self) -> None:
         """Tell the listeners; a failing one does not keep the others from hearing it."""
@@ -137,6 +160,10 @@ async def _try_to_connect(servers: list[str], user: str, name: str) -> Connectio
         return None
     connection.options["allow_reconnect"] = True
     return connection
+
+
+async def _nobody(_message: Msg) -> None:
+    """The callback of a subscription whose messages go to a sink."""
 
 
 class _Watch:

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
-from nats.aio.client import Client
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import database
+from jobplane.chassis.bus import Connection
 from jobplane.chassis.reader import StreamReader
 from jobplane.contracts.envelope import EventRecord, event_from_message
 from jobplane.contracts.errors import InvalidMessage, JobplaneError
@@ -43,7 +43,7 @@ class Projection:
     def __init__(
         self,
         pool: AsyncConnectionPool,
-        nc: Client,
+        nc: Connection,
         stream: str,
         name: str,
         fold: Fold,

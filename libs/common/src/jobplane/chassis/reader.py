@@ -3,13 +3,10 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 
 from jobplane.chassis.bus import Connection
@@ -42,7 +39,7 @@ class StreamReader:
     shows as a jump of the sequence.
     """
 
-    def __init__(self, nc: Client, stream: str, start: int, *, batch: int = 500) -> None:
+    def __init__(self, nc: Connection, stream: str, start: int, *, batch: int = 500) -> None:
         self._nc = nc
         self._stream = stream
         self._next = start
@@ -53,13 +50,11 @@ class StreamReader:
         self._delivered = 0
         self._inbox = ""
         self._consumer = ""
-        self._subscription: Subscription | None = None
+        self._unsubscribe: Callable[[], Awaitable[None]] | None = None
         self._lost = False
         self._closed = False
         self._arrived = asyncio.Event()
-        self._forget_listener = (
-            nc.add_reconnect_listener(self._reconnected) if isinstance(nc, Connection) else lambda: None
-        )
+        self._forget_listener = nc.add_reconnect_listener(self._reconnected)
 
     @property
     def next_sequence(self) -> int:
@@ -97,7 +92,7 @@ class StreamReader:
         self._buffered_bytes = self._requested = self._delivered = 0
         self._inbox = self._nc.new_inbox()
         name = f"reader-{new_id()}"
-        self._subscription = await self._nc.subscribe(self._inbox, cb=self._receive)
+        self._unsubscribe = await self._nc.subscribe_sink(self._inbox, self._receive)
         config = {
             "name": name,
             "deliver_policy": "by_start_sequence",
@@ -118,11 +113,11 @@ class StreamReader:
 
     async def _end(self, *, delete: bool) -> None:
         """Leave the consumer; the server forgets it after a while, unless told now."""
-        subscription, self._subscription = self._subscription, None
+        unsubscribe, self._unsubscribe = self._unsubscribe, None
         consumer, self._consumer = self._consumer, ""
         with contextlib.suppress(NatsError, OSError, TimeoutError):
-            if subscription is not None:
-                await subscription.unsubscribe()
+            if unsubscribe is not None:
+                await unsubscribe()
             if delete and consumer:
                 await self._nc.request(f"$JS.API.CONSUMER.DELETE.{self._stream}.{consumer}", timeout=1)
 
@@ -153,27 +148,25 @@ class StreamReader:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 
-    async def _receive(self, message: Msg) -> None:
-        if message.subject == self._inbox:
-            self._status(message.headers or {})
-        else:
-            # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<time>.<pending>; the
-            # newer form has domain and account before, and one more token behind.
-            tokens = message.reply.split(".")
-            at = 5 if len(tokens) == 9 else 7  # noqa: PLR2004 - the older form
-            self._requested -= 1
-            self._delivered += 1
-            if int(tokens[at + 1]) != self._delivered:
-                self._lost = True  # the client dropped messages
-            elif not self._lost:
-                self._keep(int(tokens[at]), message)
+    def _receive(self, reply: str, headers: dict[str, str] | None, body: bytes) -> None:
+        if not reply:
+            self._status(headers or {})
+            self._arrived.set()
+            return
+        # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream sequence>.<consumer sequence>.<time>.<pending>; the newer
+        # form has domain and account before, and one more token behind.
+        tokens = reply.split(".")
+        at = 5 if len(tokens) == 9 else 7  # noqa: PLR2004 - the older form
+        self._requested -= 1
+        self._delivered += 1
+        if int(tokens[at + 1]) != self._delivered:
+            self._lost = True  # messages were dropped on the way
+        sequence = int(tokens[at])
+        # A stream made anew that is still filling up begins earlier than asked for.
+        if not self._lost and sequence >= self._next:
+            self._buffer.append((sequence, headers, body))
+            self._buffered_bytes += len(body)
         self._arrived.set()
-
-    def _keep(self, sequence: int, message: Msg) -> None:
-        # A stream made anew and still filling up gives an earlier start than asked for.
-        if sequence >= self._next:
-            self._buffer.append((sequence, message.headers, message.data))
-            self._buffered_bytes += len(message.data)
 
     def _status(self, headers: dict[str, str]) -> None:
         """A pull ended or a heartbeat came."""

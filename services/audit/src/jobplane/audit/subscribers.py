@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from nats.aio.client import Client
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.audit import audit_log
 from jobplane.audit.entry import AUDITED, AuditEntry, entry
 from jobplane.chassis import tracing
+from jobplane.chassis.bus import Connection
 from jobplane.chassis.dead_events import DeadEvents
 from jobplane.chassis.projection import Projection
 from jobplane.contracts.envelope import EventRecord
@@ -35,7 +35,7 @@ class Recorder:
         await audit_log.append(conn, entries)
 
 
-def projections(pool: AsyncConnectionPool, nc: Client) -> dict[str, Projection]:
+def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projection]:
     """One projection per audited stream, by stream."""
     made: dict[str, Projection] = {}
     for stream in AUDITED:

@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from pydantic import ValidationError
 
 from jobplane.chassis import clock
+from jobplane.chassis.bus import Connection
 from jobplane.chassis.dead_events import DeadEvents
 from jobplane.chassis.projection import Projection
 from jobplane.contracts.envelope import EventRecord
@@ -42,7 +43,7 @@ class Counter:
         await history.add(conn, throughput.tally(counted))
 
 
-def projection(pool: AsyncConnectionPool, nc: Client) -> Projection:
+def projection(pool: AsyncConnectionPool, nc: Connection) -> Projection:
     """The projection that keeps the history."""
     dead = DeadEvents(nc, "health", EVT_JOBS)
     return Projection(pool, nc, EVT_JOBS, f"health.{EVT_JOBS}", Counter(dead).fold, bury=dead.bury)
