@@ -5,7 +5,7 @@ import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 _POLL_S = 0.01
@@ -29,6 +29,10 @@ class _Watch:
         raise AssertionError(message)
 
 
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout: float = 5.0) -> T: ...
+@overload
+async def eventually(predicate: Callable[[], T], timeout: float = 5.0) -> T: ...
 async def eventually(predicate: Callable[[], T | Awaitable[T]], timeout: float = 5.0) -> T:
     """The first true answer of `predicate` (sync or async; a failed assertion inside counts as "not yet")."""
     watch = _Watch(timeout)
