@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 SHORTEST_PASSWORD: Final = 8
 LONGEST_PASSWORD: Final = 1024
-_FIRST_START_LOCK: Final = 0x6A706163
+_CREATION_LOCK: Final = 0x6A706163
 _BY_NAME: Final = "SELECT id, name, role, password_hash FROM account WHERE name = %s"
 _CREATE: Final = "INSERT INTO account (id, name, role, password_hash, version) VALUES (%s, %s, %s, %s, 1)"
 _NEXT_VERSION: Final = "UPDATE account SET version = version + 1 WHERE id = %s RETURNING version"
@@ -82,15 +82,19 @@ class Accounts:
         if password is None:
             msg = "There is no account yet: set JOBPLANE_ADMIN_PASSWORD to make the account 'admin'."
             raise JobplaneError(msg)
-        password_hash = await self._passwords.hash(password)
+        await self.create(name, role, password, actor=system("gateway"))
+
+    async def create(self, name: str, role: Role, password: str, *, actor: Actor) -> None:
+        """Make an account. Does nothing if somebody else just made it."""
+        name, password_hash = canonical_name(name), await self._passwords.hash(password)
         account_id = new_id()
         async with self._log.journal.transaction() as tx:
-            await tx.conn.execute("SELECT pg_advisory_xact_lock(%s)", (_FIRST_START_LOCK,))
+            await tx.conn.execute("SELECT pg_advisory_xact_lock(%s)", (_CREATION_LOCK,))
             if await (await tx.conn.execute(_BY_NAME, (name,))).fetchone() is not None:
                 return
             await tx.conn.execute(_CREATE, (account_id, name, role, password_hash))
-            await self._log.append(tx, Entry(UserCreated(role=role), system("gateway"), account_id))
-        log.info("account.created", name=name, role=role)
+            await self._log.append(tx, Entry(UserCreated(role=role), actor, account_id))
+        log.info("account.created", account_id=account_id, role=role)
 
     async def _any(self) -> bool:
         async with self._pool.connection() as conn:

@@ -49,6 +49,7 @@ def create_app(gateway: Gateway) -> FastAPI:
     app = FastAPI(title="Jobplane", openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
     app.state.gateway = gateway
     app.state.bus = gateway.bus
+    app.state.routers = _ROUTERS
     for router in _ROUTERS:
         app.include_router(router)
     app.mount("/api/docs/assets", docs.assets())

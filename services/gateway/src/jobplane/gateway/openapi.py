@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -101,9 +101,10 @@ def may_fail(*codes: str) -> Responses:
     return responses
 
 
-def document(app: FastAPI, version: str) -> dict[str, Any]:
+def document(routers: Iterable[APIRouter], version: str) -> dict[str, Any]:
     """The OpenAPI document of all routes that are in the schema."""
-    routes = [route for route in app.routes if isinstance(route, APIRoute) and route.include_in_schema]
+    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+    routes = [route for route in routes if route.include_in_schema]
     spec = get_openapi(
         title="Jobplane", version=version, description=DESCRIPTION, routes=routes, separate_input_output_schemas=False
     )

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -55,12 +55,12 @@ async def swagger(request: Request) -> Response:
 @router.get("/openapi.json")
 async def openapi_json(request: Request, caller: Admin) -> Response:  # noqa: ARG001 - declares who may call
     """The OpenAPI document."""
-    return Response(_document(request.app), media_type="application/json")
+    return Response(_document(request.app.state.routers), media_type="application/json")
 
 
 @cache
-def _document(app: Any) -> bytes:  # noqa: ANN401 - the application
-    return to_json(openapi.document(app, version("jobplane-gateway")))
+def _document(routers: tuple[APIRouter, ...]) -> bytes:
+    return to_json(openapi.document(routers, version("jobplane-gateway")))
 
 
 def assets() -> StaticFiles:
