@@ -41,6 +41,7 @@ def _environment() -> Environment:
     environment.filters.update(
         age=words.age,
         action_word=words.action_word,
+        event_error=words.event_error,
         event_facts=words.event_facts,
         event_word=words.event_word,
         has_thumbnail=has_thumbnail,

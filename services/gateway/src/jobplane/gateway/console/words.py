@@ -116,12 +116,15 @@ def number(count: int) -> str:
 
 def event_facts(item: HistoryItem) -> list[tuple[str, str]]:
     """What else an event says, as label and text, in reading order; what is empty or shown elsewhere is left out."""
-    facts: list[tuple[str, str]] = []
-    for name, label in _EVENT_FACTS.items():
-        text = _text(item.data.get(name))
-        if text:
-            facts.append((label, text))
-    return facts
+    facts = [(label, _text(item.data.get(name))) for name, label in _EVENT_FACTS.items()]
+    shown = {"", item.actor.id, f"{instant(item.at)} UTC"}
+    return [(label, text) for label, text in facts if text not in shown]
+
+
+def event_error(item: HistoryItem) -> tuple[str, str] | None:
+    """Type and message of the error that an event tells."""
+    error = item.data.get("error")
+    return (str(error.get("type", "")), str(error.get("message") or "")) if isinstance(error, dict) else None
 
 
 _EVENT_FACTS: Final[Mapping[str, str]] = {
@@ -131,7 +134,6 @@ _EVENT_FACTS: Final[Mapping[str, str]] = {
     "cause": "cause",
     "outcome": "outcome",
     "orphanings": "times lost",
-    "error": "error",
     "retry_at": "next attempt",
     "run_at": "due",
     "max_attempts": "attempts allowed",
@@ -140,14 +142,10 @@ _EVENT_FACTS: Final[Mapping[str, str]] = {
 
 
 def _text(value: JsonValue) -> str:
-    """A fact as text: errors by type and message, instants without fractions, nothing for nothing."""
-    if value is None or value == 0:
+    """A fact as text: instants as the console writes them, nothing for nothing."""
+    if value is None or value == 0 or isinstance(value, dict | list):
         return ""
-    if isinstance(value, dict):
-        return ": ".join(str(part) for part in (value.get("type"), value.get("message")) if part)
-    if isinstance(value, str):
-        return _instant_text(value)
-    return str(value)
+    return _instant_text(value) if isinstance(value, str) else str(value)
 
 
 def _instant_text(text: str) -> str:

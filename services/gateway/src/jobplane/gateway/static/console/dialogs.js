@@ -1,4 +1,5 @@
 // Opens and closes dialogs: the one that the server fills (`#dialog`), and those already in the page.
+// The browser gives the focus back to the button that opened one; `live.js` keeps the place when that button goes.
 
 const dialog = document.getElementById("dialog");
 
@@ -13,8 +14,8 @@ document.addEventListener("htmx:finally:request", (event) => {
 });
 
 document.addEventListener("click", (event) => {
-  const opener = event.target.closest?.("[data-open]");
-  if (opener) document.querySelector(opener.dataset.open)?.showModal();
+  const button = event.target.closest?.("[data-open]");
+  if (button) document.querySelector(button.dataset.open)?.showModal();
   if (event.target.closest?.("[data-close]")) event.target.closest("dialog").close();
   if (event.target.matches?.("dialog")) event.target.close(); // a click beside the box
 });

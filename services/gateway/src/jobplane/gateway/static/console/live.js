@@ -22,7 +22,7 @@ function show(state, words) {
 function refresh(name, quick = QUICK_MS) {
   const state = refreshes[name];
   if (state.timer) return;
-  const busy = performance.now() - state.at < 2 * STEADY_MS;
+  const busy = performance.now() - state.at < STEADY_MS;
   state.timer = setTimeout(() => {
     state.timer = null;
     state.at = performance.now();
