@@ -40,6 +40,7 @@ class Platform:
     def launch(self, *more: str, environment: Mapping[str, str] | None = None) -> None:
         """Start it without waiting."""
         self.directory.mkdir(parents=True, exist_ok=True)
+        self.ready_file.unlink(missing_ok=True)
         command: list[str | Path] = [
             JOBPLANE,
             "up",
@@ -59,6 +60,11 @@ class Platform:
                 env=variables,
                 start_new_session=True,
             )
+
+    @property
+    def started(self) -> bool:
+        """Whether `jobplane up` was ever run."""
+        return self._process is not None
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

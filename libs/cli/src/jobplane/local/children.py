@@ -74,11 +74,10 @@ class Children:
         """When `revive` has something to do next."""
         return min((run.backoff.due_at for run in self.runs.values() if run.backoff.due_at is not None), default=None)
 
-    def end(self, runs: list[Run], timeout_s: float) -> None:
+    def end(self, runs: list[Run], deadline: float) -> None:
         """Ask these to end, wait for them, and end who does not; a second wish to stop shortens the wait."""
         self.ending = True
         self._signal(runs, signal.SIGTERM)
-        deadline = time.monotonic() + timeout_s
         asked = self._signals.stop_asked
         while any(run.alive for run in runs) and self._signals.stop_asked <= max(asked, 1):
             left = deadline - time.monotonic()

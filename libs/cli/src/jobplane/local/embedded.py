@@ -1,6 +1,7 @@
 """The two servers under the services: ours, embedded, or the operator's by DATABASE_URL and NATS_URL."""
 
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -107,8 +108,10 @@ class Servers:
         return min((backoff.due_at for backoff in self._backoffs.values() if backoff.due_at is not None), default=None)
 
     def stop(self, *, timeout_s: float) -> None:
-        """End ours."""
+        """End ours, side by side."""
         if self._nats is not None:
-            self._nats.stop(timeout_s=timeout_s / 2)
+            self._nats.process.send_signal(signal.SIGTERM)
         if self._postgres is not None:
-            self._postgres.stop(timeout_s=timeout_s / 2)
+            self._postgres.stop(timeout_s=timeout_s)
+        if self._nats is not None:
+            self._nats.stop(timeout_s=timeout_s)

@@ -115,8 +115,8 @@ class PostgresServer:
         return len(lines) > _STATE_LINE and lines[_STATE_LINE].strip() == "ready"
 
     def stop(self, *, timeout_s: float = _STOP_S) -> None:
-        """Fast shutdown: open transactions roll back, a checkpoint is written."""
-        processes.stop(self.process, signal.SIGINT, timeout_s=timeout_s)
+        """Fast shutdown (open transactions roll back, a checkpoint is written), else an immediate one."""
+        processes.stop(self.process, signal.SIGINT, signal.SIGQUIT, timeout_s=timeout_s)
 
 
 def url(user: str, password: str, address: str, database: str) -> str:

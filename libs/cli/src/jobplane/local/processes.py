@@ -59,16 +59,16 @@ def start(
         )
 
 
-def stop(process: subprocess.Popen[bytes], sign: signal.Signals, *, timeout_s: float) -> None:
-    """Ask the process to end; when the time is over, end it. Does nothing if it is gone already."""
-    if process.poll() is not None:
-        return
-    process.send_signal(sign)
-    try:
-        process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def stop(process: subprocess.Popen[bytes], *signs: signal.Signals, timeout_s: float) -> None:
+    """Ask the process to end, more firmly with each sign; when every time is over, end it. Nothing if it is gone."""
+    for sign in (*signs, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        process.send_signal(sign)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            continue
 
 
 def last_words(log: Path, *, lines: int = 3) -> str:

@@ -16,10 +16,10 @@ from jobplane.local.signals import Signals
 
 _READY_S = 45.0
 _LOOK_S = 0.02
-# Three stages of the end, at the worst 4.7 seconds together.
-_EDGE_S = 3.2
-_CORE_S = 0.9
-_SERVERS_S = 0.6
+# Three stages of the end; what one does not use is left to the next.
+_END_S = 4.7
+_CORE_S = 1.6
+_SERVERS_S = 0.8
 
 LOCAL_ACCOUNT = "local"
 
@@ -85,12 +85,13 @@ class Platform:
 
     def stop(self) -> None:
         """End in order: first who has work to hand back, then the services behind, then the servers."""
+        end_at = time.monotonic() + _END_S
         if self._children is not None:
             runs = list(self._children.runs.values())
-            self._children.end([run for run in runs if run.child.edge], _EDGE_S)
-            self._children.end(runs, _CORE_S)
+            self._children.end([run for run in runs if run.child.edge], end_at - _CORE_S)
+            self._children.end(runs, end_at - _SERVERS_S)
             self._children.close()
-        self._servers.stop(timeout_s=_SERVERS_S)
+        self._servers.stop(timeout_s=max(_SERVERS_S, end_at - time.monotonic()))
 
     def _start_servers(self) -> None:
         for name in self._servers.names:
