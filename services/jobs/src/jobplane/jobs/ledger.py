@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 from psycopg import AsyncConnection, AsyncCursor
+from psycopg.errors import UniqueViolation
 
 from jobplane.chassis import database, tracing
 from jobplane.chassis.ids import new_id
@@ -132,7 +133,7 @@ class Ledger:
         """Lock rows, let `plan` make wishes of them, and carry these out, all in one transaction.
 
         `known` are the wishes that are known before the rows are (their command ids and unique keys are locked first).
-        A deadlock or serialisation failure repeats the whole.
+        A deadlock, or another writer that was faster with the same job, repeats the whole.
 
         Raises:
             Unavailable: the journal is halted.
@@ -141,7 +142,7 @@ class Ledger:
             try:
                 settled = await self._write(lock, plan, known)
             except Exception as error:
-                if attempt == _TRIES or not database.transient(error) or database.is_away(error):
+                if attempt == _TRIES or not _worth_repeating(error):
                     raise
                 log.info("ledger.repeated", error=type(error).__name__, attempt=attempt)
                 continue
@@ -179,8 +180,7 @@ class Ledger:
                 continue
             if self.refusals.add((wish.cause.actor.id, decision.code), wish, batch.now):
                 status = settled.held.job.status if settled.held else None
-                own = wish.delivered.command_id if decision is not outcomes.KEY_REUSED else new_id()
-                found.append(refusal(wish, decision.code, status=status, at=batch.now, stream_id=own))
+                found.append(refusal(wish, decision.code, status=status, at=batch.now))
         return found
 
     async def sum_up_refusals(self, now: datetime, *, closing: bool = False) -> int:
@@ -190,20 +190,26 @@ class Ledger:
         """
         due = self.refusals.rest() if closing else self.refusals.due(now)
         if due:
-            events = [refusal(wish, key[1], at=now, stream_id=new_id(), count=count) for key, wish, count in due]
+            events = [refusal(wish, key[1], at=now, count=count) for key, wish, count in due]
             async with self._journal.transaction() as tx:
                 await tx.append(events)
         return len(due)
 
 
-def refusal(
-    wish: Wish, code: str, *, at: datetime, stream_id: str, status: JobStatus | None = None, count: int = 1
-) -> NewEvent:
-    """The event that says that a delivered command was refused, in a stream of its own."""
+def _worth_repeating(error: Exception) -> bool:
+    """Whether the next try may succeed: it sees what the writer wrote that was faster."""
+    return isinstance(error, UniqueViolation) or (database.transient(error) and not database.is_away(error))
+
+
+def refusal(wish: Wish, code: str, *, at: datetime, status: JobStatus | None = None, count: int = 1) -> NewEvent:
+    """The event that says that a delivered command was refused, in a stream of its own.
+
+    Not in one named by the command: when its outcome is forgotten, the command may come and be refused again.
+    """
     verb = wish.delivered.verb if wish.delivered else "?"
     body = CommandRefused(command=verb, code=code, target_id=wish.command.job_id, status=status, count=count)
     return NewEvent(
-        stream_id=stream_id,
+        stream_id=new_id(),
         version=1,
         type=CommandRefused.TYPE,
         data=body.model_dump_json(exclude_none=True).encode(),
@@ -236,7 +242,7 @@ class _Batch:
         decision = self._conditions(wish, held) or self._decide(wish, held)
         settled = Settled(wish, decision, held)
         self.settled.append(settled)
-        if wish.delivered and not isinstance(decision, Stored):
+        if wish.delivered and not isinstance(decision, Stored) and decision is not outcomes.KEY_REUSED:
             self._decided.setdefault(wish.delivered.command_id, settled)
         match decision:
             case Accepted():

@@ -20,7 +20,7 @@ KEPT: Final = "7 days"
 KEY_REUSED: Final = Rejected(
     "idempotency_key_reused", "This Idempotency-Key was used for another request: take a fresh key for a new request."
 )
-"""Not stored: the outcome of the first request stays."""
+"""Never stored: the outcome of the first request stays."""
 
 _COLUMNS: Final = "command_id, body_digest, status, code, detail, facts, job_id, position"
 
@@ -67,7 +67,7 @@ async def store(tx: Transaction, decided: Sequence["Settled"]) -> None:
     values = []
     for settled in decided:
         outcome, delivered = of(settled), settled.wish.delivered
-        if delivered is not None and settled.decision is not KEY_REUSED:
+        if delivered is not None:
             facts = json.dumps(outcome.facts)
             told = (outcome.body_digest, outcome.status, outcome.code, outcome.detail, facts, outcome.job_id)
             values.append((*told, outcome.position, delivered.command_id))

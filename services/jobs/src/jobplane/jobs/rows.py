@@ -21,7 +21,7 @@ _ROW_ONLY: Final = ("traceparent", "position", "ready", "lease_until", "lease_re
 _STATUS, _TAGS, _STOP = (_FIELDS.index(name) for name in ("status", "tags", "stop"))
 
 JOB_COLUMNS: Final = ", ".join(_FIELDS)
-LOCKED_COLUMNS: Final = f"{JOB_COLUMNS}, lease_until, traceparent"
+LOCKED_COLUMNS: Final = f"{JOB_COLUMNS}, lease_until, traceparent, position"
 
 _INSERT: Final = f"""
 INSERT INTO job ({", ".join((*_FIELDS, *_ROW_ONLY))}) VALUES ({", ".join(["%s"] * len((*_FIELDS, *_ROW_ONLY)))})
@@ -49,6 +49,7 @@ class Held:
     version_read: int
     """The version the row had when it was locked; 0 for a job that is not in the table yet."""
     position: int = 0
+    """Of its latest event; 0 for a job that is not in the table yet."""
     started: bool = False
     """A run started in this transaction."""
     lease_request: str | None = None
@@ -66,8 +67,8 @@ def job_of(row: Sequence[Any]) -> Job:
 def held(row: Sequence[Any]) -> Held:
     """The locked job in the columns `LOCKED_COLUMNS`."""
     job = job_of(row)
-    lease_until, traceparent = row[len(_FIELDS) :]
-    return Held(job, lease_until, traceparent, job.version)
+    lease_until, traceparent, position = row[len(_FIELDS) :]
+    return Held(job, lease_until, traceparent, job.version, position)
 
 
 def ready(job: Job, now: datetime) -> bool:
