@@ -1,0 +1,114 @@
+"""What must be true of the journal and everything beside it at any moment: rows, counters, outcomes and bodies."""
+
+import hashlib
+import json
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from psycopg import Connection
+from psycopg.types.string import TextLoader
+
+from jobplane.contracts.envelope import trace_id_of
+from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent
+from jobplane.contracts.jobs import JobStatus
+from jobplane.jobs.job import Job, Meta, fold
+from jobplane.jobs.rows import JOB_COLUMNS, job_of
+
+Rows = list[tuple[Any, ...]]
+
+
+def rows_of(owner_url: str, query: str, parameters: tuple[Any, ...] = ()) -> Rows:
+    """Look behind the scenes."""
+    with _connect(owner_url) as connection:
+        return connection.execute(query, parameters).fetchall()
+
+
+def change(owner_url: str, statement: str, parameters: tuple[Any, ...] = ()) -> int:
+    """Move time, or break something; gives how many rows it met."""
+    with _connect(owner_url) as connection:
+        return connection.execute(statement, parameters).rowcount
+
+
+def assert_consistent(owner_url: str) -> None:
+    """The journal has no gap, and each row, counter, outcome and body is what the events say."""
+    with _connect(owner_url) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        _positions_are_gapless(connection)
+        jobs = _rows_are_folds(connection)
+        _counters_are_counts(connection, jobs)
+        _outcomes_point_at_their_events(connection)
+        _bodies_are_what_events_refer_to(connection)
+
+
+def _connect(owner_url: str) -> Connection[tuple[Any, ...]]:
+    connection = psycopg.connect(owner_url, autocommit=True, options="-c search_path=jobs -c timezone=UTC")
+    connection.adapters.register_loader("uuid", TextLoader)
+    return connection
+
+
+def _positions_are_gapless(connection: Connection[tuple[Any, ...]]) -> None:
+    (head,) = connection.execute("SELECT pos FROM journal_head").fetchone() or (None,)
+    positions = [row[0] for row in connection.execute("SELECT pos FROM event ORDER BY pos")]
+    assert positions == list(range(1, len(positions) + 1))
+    assert head == len(positions)
+
+
+def _rows_are_folds(connection: Connection[tuple[Any, ...]]) -> list[Job]:
+    histories: dict[str, list[tuple[AnyJobEvent, Meta]]] = {}
+    last: dict[str, int] = {}
+    query = "SELECT stream_id, version, at, traceparent, type, data::text, pos FROM event ORDER BY stream_id, version"
+    for stream_id, version, at, traceparent, event_type, data, position in connection.execute(query):
+        if event_type in JOB_EVENTS:
+            event = JOB_EVENTS[event_type].model_validate_json(data)
+            meta = Meta(stream_id, version, at, trace_id_of(traceparent))
+            histories.setdefault(stream_id, []).append((event, meta))
+            last[stream_id] = position
+    jobs: list[Job] = []
+    for *columns, position, lease_until, ready in connection.execute(
+        f"SELECT {JOB_COLUMNS}, position, lease_until, ready FROM job"
+    ):
+        job = job_of(columns)
+        jobs.append(job)
+        assert replace(job, token=None, stop_token=None) == fold(histories[job.id])
+        assert [meta.version for _, meta in histories[job.id]] == list(range(1, job.version + 1))
+        assert position == last[job.id]
+        assert (job.status is JobStatus.RUNNING) == (lease_until is not None)
+        assert not ready or job.status is JobStatus.PENDING
+    assert {job.id for job in jobs} == set(histories)
+    return jobs
+
+
+def _counters_are_counts(connection: Connection[tuple[Any, ...]], jobs: list[Job]) -> None:
+    counted = {
+        (queue, status): n for queue, status, n in connection.execute("SELECT queue, status, n FROM job_count") if n
+    }
+    assert counted == dict(Counter((job.queue, job.status.value) for job in jobs))
+
+
+def _outcomes_point_at_their_events(connection: Connection[tuple[Any, ...]]) -> None:
+    caused: dict[str, list[tuple[int, str]]] = {}
+    for position, command_id, event_type in connection.execute(
+        "SELECT pos, command_id, type FROM event WHERE command_id IS NOT NULL ORDER BY pos"
+    ):
+        caused.setdefault(command_id, []).append((position, event_type))
+    stored = connection.execute("SELECT command_id, status, position FROM command_outcome").fetchall()
+    for command_id, status, position in stored:
+        of_jobs = [pos for pos, event_type in caused.get(command_id, ()) if event_type in JOB_EVENTS]
+        assert of_jobs == ([position] if position is not None else []), "one event per command that is done"
+        assert status == "done" or position is None
+    assert {row[0] for row in stored} >= set(caused)
+
+
+def _bodies_are_what_events_refer_to(connection: Connection[tuple[Any, ...]]) -> None:
+    bodies = {
+        ref: hashlib.sha256(salt + data).hexdigest()
+        for ref, salt, data in connection.execute("SELECT ref, salt, data FROM body")
+    }
+    told: dict[str, str] = {}
+    for (text,) in connection.execute("SELECT data::text FROM event"):
+        data = json.loads(text)
+        facts = (data.get("payload"), data.get("result"), (data.get("error") or {}).get("body"))
+        told |= {fact["ref"]: fact["digest"] for fact in facts if fact}
+    assert bodies == told
