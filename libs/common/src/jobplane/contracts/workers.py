@@ -32,7 +32,7 @@ class LeaseRequest(Fact):
     max: int = Field(default=1, ge=1, le=512)
     """At most so many jobs."""
     wait_ms: int = Field(default=0, ge=0, le=30_000)
-    """How long the answer may wait for jobs."""
+    """How long the answer may wait for jobs; a repetition with 0 ends a wait under way."""
     lease_ms: int = Field(default=DEFAULT_LEASE_MS, ge=1_000, le=3_600_000)
     """How long a lease lasts without a beat."""
     repeated: bool = False

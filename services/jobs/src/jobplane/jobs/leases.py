@@ -77,11 +77,14 @@ class Leases:
         self._pool = pool
         self._desks: dict[str, _Desk] = {}
         self._answers: dict[str, asyncio.Future[LeaseReply]] = {}
+        self._waiting: dict[str, tuple[_Desk, _Poll]] = {}
 
     async def lease(self, queue: str, request: LeaseRequest) -> LeaseReply:
-        """The answer to a long poll; the same for a repeated `request_id`."""
+        """The answer to a long poll; the same for a repeated `request_id`, which without a wait ends that of the first."""
         earlier = self._answers.get(request.request_id)
         if earlier is not None:
+            if request.wait_ms == 0 and request.request_id in self._waiting:
+                _withdraw(*self._waiting[request.request_id])
             return await asyncio.shield(earlier)
         if request.repeated and (given := await self._given(request)):
             return LeaseReply(jobs=given)
@@ -116,6 +119,7 @@ class Leases:
         if desk.task is None or desk.task.done():
             desk.task = asyncio.create_task(self._serve(queue, desk), name=f"leases {queue}")
         timer = asyncio.get_running_loop().call_later(request.wait_ms / 1000, _expire, desk, poll)
+        self._waiting[request.request_id] = (desk, poll)
         try:
             return LeaseReply(jobs=await poll.answer)
         except Unavailable as error:
@@ -123,6 +127,7 @@ class Leases:
             return LeaseReply(error="unavailable", detail=error.detail)
         finally:
             timer.cancel()
+            del self._waiting[request.request_id]
 
     async def _serve(self, queue: str, desk: _Desk) -> None:
         """Claim for all who wait, whenever there may be something."""
@@ -274,6 +279,15 @@ def _expire(desk: _Desk, poll: _Poll) -> None:
     poll.over = True
     if not desk.looking:
         desk.called.set()
+
+
+def _withdraw(desk: _Desk, poll: _Poll) -> None:
+    """The worker wants no more jobs: only a look under way may still have some for it."""
+    poll.over = True
+    if not desk.looking:
+        _answer(poll, [])
+        if poll in desk.polls:
+            desk.polls.remove(poll)
 
 
 def _refuse_all(desk: _Desk) -> None:

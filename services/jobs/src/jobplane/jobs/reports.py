@@ -1,9 +1,9 @@
 """Reports of workers: how runs ended, settled in micro-batches; safe to repeat, fenced by the token of the run."""
 
-import json
 from collections.abc import Sequence
 
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import worker as worker_actor
@@ -69,7 +69,7 @@ def _wish(worker: str, item: DoneItem) -> Wish:
 def _completed(wish: Wish, item: DoneItem) -> Report:
     if item.result is None:
         return CompleteJob(item.job, item.token)
-    if len(json.dumps(item.result)) > MAX_RESULT_BYTES:
+    if len(to_json(item.result)) > MAX_RESULT_BYTES:
         msg = f"the result is larger than {MAX_RESULT_BYTES} bytes: store it elsewhere and answer a reference"
         raise InvalidMessage(msg)
     wish.body = bodies.seal(wish.event_id, item.result)
