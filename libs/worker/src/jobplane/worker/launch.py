@@ -10,7 +10,7 @@ from jobplane.chassis import process
 from jobplane.contracts.errors import JobplaneError
 from jobplane.worker.handlers import HANDLERS
 from jobplane.worker.settings import WorkerSettings
-from jobplane.worker.worker import END_S, work
+from jobplane.worker.worker import END_S, WITHDRAW_S, work
 
 
 class ModuleNotThere(JobplaneError):
@@ -46,4 +46,6 @@ def run(modules: Sequence[str], settings: WorkerSettings) -> None:
         sys.stderr.write(f"worker: {error}\n")
         raise SystemExit(1) from None
     main = partial(work, settings, handlers)
-    process.run(main, "worker", settings.instance, settings.log_level, main_s=settings.worker_drain_s + END_S)
+    process.run(
+        main, "worker", settings.instance, settings.log_level, main_s=max(WITHDRAW_S, settings.worker_drain_s) + END_S
+    )

@@ -107,12 +107,22 @@ class Runs:
         if run is not None and run.job.token == token:
             del self._held[job]
 
-    async def drain(self, drain_s: float) -> None:
-        """Take no more, let runs finish for that long, then give the rest back."""
+    def close(self) -> None:
+        """Start no more: whatever comes is given back."""
         self._closing = True
+
+    def give_back_ahead(self) -> None:
+        """Give back what waits for a slot here."""
         self._give_back_ahead(len(self._ahead))
+
+    async def finish(self, within_s: float) -> None:
+        """Let runs finish for that long."""
         if self._active:
-            await asyncio.wait([run.task for run in self._active if run.task], timeout=drain_s)
+            await asyncio.wait([run.task for run in self._active if run.task], timeout=within_s)
+
+    async def give_back(self) -> None:
+        """Stop what still runs and give it back."""
+        self.give_back_ahead()
         rest = list(self._active)
         for run in rest:
             self._stop(run, Stop.RELEASED)

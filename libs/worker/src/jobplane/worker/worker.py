@@ -25,6 +25,8 @@ from jobplane.worker.threads import Threads
 USER: Final = "worker"
 END_S: Final = 0.7
 """How long the end may take beyond the drain: stopped runs clean up, their reports are sent, the connection closes."""
+WITHDRAW_S: Final = 0.5
+"""How long the end of long polls may take, beside the drain."""
 _FLUSH_S: Final = 0.4
 _TWO_ASKERS_FROM: Final = 2
 log = structlog.get_logger(__name__)
@@ -92,13 +94,19 @@ class Worker:
             log.info("worker.ended", unreported=self._reports.backlog)
 
     async def _drain(self, asking: list[asyncio.Task[None]]) -> None:
-        drain_s = self._settings.worker_drain_s
+        self._runs.close()
         for task in asking:
             task.cancel()
         await asyncio.wait(asking)
-        withdrawn = [asker.withdraw(drain_s + END_S - _FLUSH_S) for asker in self._askers]
-        await asyncio.gather(self._runs.drain(drain_s), *withdrawn)
+        await asyncio.gather(self._runs.finish(self._settings.worker_drain_s), self._withdraw())
+        await self._runs.give_back()
         await self._reports.flushed(_FLUSH_S)
+
+    async def _withdraw(self) -> None:
+        """Ask no more, before anything is given back: a long poll under way would fetch it again."""
+        within_s = max(WITHDRAW_S, self._settings.worker_drain_s)
+        await asyncio.gather(*(asker.withdraw(within_s) for asker in self._askers))
+        self._runs.give_back_ahead()
 
     def _queues(self) -> list[str]:
         """One asker a queue; a queue that is alone has two, so that one answer is worked on while the next is made."""
