@@ -80,7 +80,7 @@ class Leases:
         self._waiting: dict[str, tuple[_Desk, _Poll]] = {}
 
     async def lease(self, queue: str, request: LeaseRequest) -> LeaseReply:
-        """The answer to a long poll; the same for a repeated `request_id`, which without a wait ends that of the first."""
+        """The answer to a long poll; the same for a repeated `request_id`, which with no wait of its own ends it."""
         earlier = self._answers.get(request.request_id)
         if earlier is not None:
             if request.wait_ms == 0 and request.request_id in self._waiting:
@@ -263,7 +263,7 @@ def _fitting(jobs: Sequence[LeasedJob]) -> tuple[list[LeasedJob], list[LeasedJob
     """As many as fit into one answer, at least one; and the rest."""
     size = 0
     for count, job in enumerate(jobs):
-        size += len(job.model_dump_json()) + 1
+        size += len(job.model_dump_json().encode()) + 1
         if size > MAX_LEASE_REPLY_BYTES and count:
             return list(jobs[:count]), list(jobs[count:])
     return list(jobs), []
