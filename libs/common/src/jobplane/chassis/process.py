@@ -67,11 +67,15 @@ async def _until_stopped(main: Main, outcome: _Outcome) -> None:
     def asked_to_stop(number: signal.Signals) -> None:
         if not stop.is_set():
             log.info("process.stopping", signal=number.name)
-            _arm(outcome)
             stop.set()
 
+    def signalled(number: int, _frame: FrameType | None) -> None:
+        # Not the loop's own handlers: those wait for the loop, and it may be what is blocked.
+        _arm(outcome)
+        loop.call_soon_threadsafe(asked_to_stop, signal.Signals(number))
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop, number)
+        signal.signal(number, signalled)
     log.info("process.started", pid=os.getpid())
     task = asyncio.ensure_future(main(stop))
     waiting = loop.create_task(stop.wait())

@@ -1,0 +1,29 @@
+from typing import get_args
+
+import pytest
+
+from jobplane.chassis import metrics
+from jobplane.chassis.metrics import METRICS, CounterName, GaugeName, HistogramName, Metric
+
+
+def test_every_name_is_described_once() -> None:
+    names = [metric.name for metric in METRICS]
+    assert sorted(names) == sorted([*get_args(CounterName), *get_args(GaugeName), *get_args(HistogramName)])
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_every_metric_says_what_it_means_and_what_to_do(metric: Metric) -> None:
+    assert metric.meaning.endswith(".")
+    assert metric.advice.endswith(".")
+    assert (metric.name in get_args(HistogramName)) == bool(metric.buckets)
+
+
+def test_what_is_measured_is_told() -> None:
+    metrics.counter("jobplane_dead_letters_total").labels("jobs").inc(2)
+    metrics.gauge("jobplane_live_clients").set(3)
+    metrics.histogram("jobplane_batch_messages").labels("intake").observe(7)
+    text = metrics.text().decode()
+    assert 'jobplane_dead_letters_total{service="jobs"} 2.0' in text
+    assert "jobplane_live_clients 3.0" in text
+    assert 'jobplane_batch_messages_bucket{le="10.0",writer="intake"} 1.0' in text
+    assert metrics.gauge("jobplane_live_clients") is metrics.gauge("jobplane_live_clients")
