@@ -7,10 +7,11 @@
 """
 
 from datetime import datetime
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, JsonValue
 
+from jobplane.contracts.commands import KIND_PATTERN
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.message import Fact
 from jobplane.contracts.subjects import WORKER_PATTERN
@@ -19,15 +20,18 @@ MAX_LEASE_REPLY_BYTES: Final = 512 * 1024
 MAX_DONE_BYTES: Final = 512 * 1024
 DEFAULT_LEASE_MS: Final = 30_000
 
+Kind = Annotated[str, Field(pattern=KIND_PATTERN)]
+Token = Annotated[str, Field(max_length=64, pattern=r"^[\x21-\x7e]*$")]
+
 
 class LeaseRequest(Fact):
     """Ask for jobs of one queue; answered when there are some, or empty after `wait_ms`."""
 
-    request_id: str = Field(min_length=8, max_length=64)
+    request_id: str = Field(min_length=8, max_length=64, pattern=r"^[\x21-\x7e]*$")
     """Repeat it with the same id when no answer came: the same answer is given."""
     worker: str = Field(pattern=WORKER_PATTERN)
     """Who asks."""
-    kinds: list[str] = Field(min_length=1, max_length=256)
+    kinds: list[Kind] = Field(min_length=1, max_length=256)
     """The kinds it can run."""
     max: int = Field(default=1, ge=1, le=512)
     """At most so many jobs."""
@@ -85,7 +89,7 @@ class RunningJob(Fact):
     """A run that goes on."""
 
     job: JobId
-    token: str
+    token: Token
     progress: float | None = Field(default=None, ge=0, le=1)
     """How far it is."""
 
@@ -127,7 +131,7 @@ class DoneItem(Fact):
     """How one run ended."""
 
     job: JobId
-    token: str
+    token: Token
     outcome: Literal["completed", "failed", "cancelled", "released"]
     """``released``: given back unfinished."""
     result: JsonValue = None

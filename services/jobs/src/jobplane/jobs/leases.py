@@ -20,6 +20,7 @@ from jobplane.chassis import database
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import worker as worker_actor
 from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.subjects import is_queue_name
 from jobplane.contracts.workers import MAX_LEASE_REPLY_BYTES, LeasedJob, LeaseReply, LeaseRequest
 from jobplane.jobs import bodies, rows
 from jobplane.jobs.decider import Accepted, LeaseJob, ReleaseJob
@@ -42,7 +43,8 @@ LOOK_AGAIN_S: Final = 2.0
 
 So waiting polls also look by themselves.
 """
-_REMEMBERED: Final = 4096
+_REMEMBERED: Final = 256
+"""Answers kept for requests that are repeated; older ones are found in the database."""
 
 
 @dataclass(eq=False, slots=True)
@@ -76,12 +78,14 @@ class Leases:
         self._ledger = ledger
         self._pool = pool
         self._desks: dict[str, _Desk] = {}
-        self._answers: dict[str, asyncio.Future[LeaseReply]] = {}
+        self._answers: dict[tuple[str, str], asyncio.Future[LeaseReply]] = {}
         self._waiting: dict[str, tuple[_Desk, _Poll]] = {}
 
     async def lease(self, queue: str, request: LeaseRequest) -> LeaseReply:
         """The answer to a long poll; the same for a repeated `request_id`, which with no wait of its own ends it."""
-        earlier = self._answers.get(request.request_id)
+        if not is_queue_name(queue):
+            return LeaseReply(error="invalid", detail="A queue is named by a-z, 0-9, _ and -, at most 64 of them.")
+        earlier = self._answers.get(_key(request))
         if earlier is not None:
             if request.wait_ms == 0 and request.request_id in self._waiting:
                 _withdraw(*self._waiting[request.request_id])
@@ -89,7 +93,7 @@ class Leases:
         if request.repeated and (given := await self._given(request)):
             return LeaseReply(jobs=given)
         answer = asyncio.ensure_future(self._poll(queue, request))
-        self._remember(request.request_id, answer)
+        self._remember(request, answer)
         return await asyncio.shield(answer)
 
     def wake(self, queue: str) -> None:
@@ -106,8 +110,8 @@ class Leases:
             for poll in desk.polls:
                 _answer(poll, [])
 
-    def _remember(self, request_id: str, answer: asyncio.Future[LeaseReply]) -> None:
-        self._answers[request_id] = answer
+    def _remember(self, request: LeaseRequest, answer: asyncio.Future[LeaseReply]) -> None:
+        self._answers[_key(request)] = answer
         while len(self._answers) > _REMEMBERED:
             self._answers.pop(next(iter(self._answers)))
 
@@ -123,7 +127,7 @@ class Leases:
         try:
             return LeaseReply(jobs=await poll.answer)
         except Unavailable as error:
-            self._answers.pop(request.request_id, None)
+            self._answers.pop(_key(request), None)
             return LeaseReply(error="unavailable", detail=error.detail)
         finally:
             timer.cancel()
@@ -229,6 +233,11 @@ class _Shares:
             share.append(item)
             if len(share) < poll.request.max:
                 hungry.append(poll)
+
+
+def _key(request: LeaseRequest) -> tuple[str, str]:
+    """Nobody gets the jobs of another worker by repeating what it asked."""
+    return request.worker, request.request_id
 
 
 def _wish(job: Job, poll: _Poll) -> Wish:

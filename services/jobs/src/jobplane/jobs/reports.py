@@ -80,7 +80,8 @@ def _failed(wish: Wish, item: DoneItem, error: ReportedError) -> Report:
     message, stack = error.message[:MAX_MESSAGE_CHARS], error.stack[-MAX_STACK_CHARS:] if error.stack else None
     text: dict[str, JsonValue] = {"message": message, "stack": stack}
     wish.body = bodies.seal(wish.event_id, text)
-    fact = ErrorFact(type=error.type, fingerprint=fingerprint(error.type, message, stack), body=wish.body.fact)
+    error_type = error.type.replace("\0", "")  # the only character that a database's text cannot hold
+    fact = ErrorFact(type=error_type, fingerprint=fingerprint(error_type, message, stack), body=wish.body.fact)
     return FailJob(item.job, item.token, fact, retryable=error.retryable)
 
 
