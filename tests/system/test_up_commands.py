@@ -64,7 +64,7 @@ def test_a_job_that_is_not_there_has_its_own_exit_code(platform: Platform) -> No
 
 def test_your_own_module_runs_jobs_against_the_running_platform(platform: Platform, tmp_path: Path) -> None:
     (tmp_path / "greetings.py").write_text(HANDLERS)
-    command = [JOBPLANE, "worker", "greetings", "--data", platform.data, "--name", "mine"]
+    command: list[str | Path] = [JOBPLANE, "worker", "greetings", "--data", platform.data, "--name", "mine"]
     with (
         (tmp_path / "worker.log").open("wb") as log,
         subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log) as worker,
@@ -135,7 +135,7 @@ def test_the_demo_turns_photographs_into_thumbnails_and_broken_files_into_readab
 
             def finished() -> bool:
                 counts = client.get("/stats").json()["by_status"]
-                return counts["COMPLETED"] + counts["FAILED"] == 48
+                return int(counts["COMPLETED"]) + int(counts["FAILED"]) == 48
 
             eventually_sync(finished, timeout=60)
             failed = client.get("/jobs", params={"status": "FAILED", "limit": 50}).json()["items"]
