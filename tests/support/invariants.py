@@ -1,4 +1,7 @@
-"""What must be true of a whole platform whatever happened to it: read from the database and the bus, not from the services."""
+"""What must be true of a whole platform whatever happened to it.
+
+It is read from the database and the bus, not asked of the services.
+"""
 
 import asyncio
 import json
