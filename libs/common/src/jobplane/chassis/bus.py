@@ -86,6 +86,14 @@ class Connection(Client):
         else:
             sink(reply.decode(), parse_headers(headers) if headers else None, data)
 
+    async def _process_pong(self) -> None:
+        """Take the answer to a PING; the library's reading would end if its `flush` had given up meanwhile."""
+        if self._pongs and self._pongs[0].done():
+            self._pongs.pop(0)
+            self._pings_outstanding = 0
+            return
+        await super()._process_pong()
+
     async def reconnected(self) -> None:
         """Tell the listeners; a failing one does not keep the others from hearing it."""
         for listener in tuple(self._listeners):

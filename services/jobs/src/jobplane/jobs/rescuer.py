@@ -3,7 +3,7 @@
 Only the database's clock counts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -29,7 +29,10 @@ _ACTOR: Final = system("rescuer")
 _EXPIRED: Final = f"""
 SELECT {rows.LOCKED_COLUMNS} FROM job
 WHERE status = 'RUNNING' AND lease_until < clock_timestamp()
-    AND (SELECT since FROM beat_service) + lease_ms * interval '1 ms' < clock_timestamp()
+    AND (
+        SELECT served_until > clock_timestamp() AND since + job.lease_ms * interval '1 ms' < clock_timestamp()
+        FROM beat_service
+    )
 ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - constants
 _OVERDUE: Final = f"""
@@ -43,8 +46,8 @@ WHERE stop = 'pending' AND finished_at + coalesce(lease_ms, {DEFAULT_LEASE_MS}) 
 ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
 """  # noqa: S608 - constants
 _SERVED: Final = """
-UPDATE beat_service SET last_at = clock_timestamp(),
-    since = CASE WHEN last_at < clock_timestamp() - %s THEN clock_timestamp() ELSE since END
+UPDATE beat_service SET served_until = clock_timestamp() + %s,
+    since = CASE WHEN served_until < clock_timestamp() THEN clock_timestamp() ELSE since END
 """
 
 
@@ -72,19 +75,24 @@ class Rescuer:
 
 
 class BeatService:
-    """Notes that beats can be served; called every sixth of a lease while bus and database answer."""
+    """Notes, every sixth of a lease, that beats can be served for the next third; `answers` asks the bus."""
 
     def __init__(
-        self, pool: AsyncConnectionPool, served: Callable[[], Any], *, lease_ms: int = DEFAULT_LEASE_MS
+        self,
+        pool: AsyncConnectionPool,
+        answers: Callable[[], Awaitable[bool]],
+        *,
+        lease_ms: int = DEFAULT_LEASE_MS,
     ) -> None:
         self._pool = pool
-        self._served = served
+        self._answers = answers
         self._pause = timedelta(milliseconds=lease_ms / 3)
         self.every_s = lease_ms / 6000
 
     async def run_once(self) -> None:
-        """Note it, if the bus answers; otherwise raise what it raised."""
-        await self._served()
+        """Note it, unless the bus is away."""
+        if not await self._answers():
+            return
         async with self._pool.connection() as conn:
             await conn.execute(_SERVED, (self._pause,))
 

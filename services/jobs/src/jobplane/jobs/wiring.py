@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from nats.errors import Error as NatsError
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue, SecretStr
 
@@ -153,7 +154,7 @@ class Wiring:
         return f"writes are halted: {figures.halted}" if figures.halted else True
 
     def _make_loops(self) -> list[Loop]:
-        served = rescuer.BeatService(self._pool, self._round_trip, lease_ms=self._settings.lease_ms)
+        served = rescuer.BeatService(self._pool, self._bus_answers, lease_ms=self._settings.lease_ms)
         return [
             Loop("scheduler", scheduler.Scheduler(self._pool, self._effects.wake).run_once, scheduler.EVERY_S),
             Loop("beat service", served.run_once, served.every_s),
@@ -162,9 +163,13 @@ class Wiring:
             Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),
         ]
 
-    async def _round_trip(self) -> None:
-        """The bus answers on the connection that serves beats; raises otherwise."""
-        await self._bus.answers.flush(timeout=2)
+    async def _bus_answers(self) -> bool:
+        """Whether the connection that serves beats has its round trip."""
+        try:
+            await self._bus.answers.flush(timeout=2)
+        except (NatsError, OSError, TimeoutError):
+            return False
+        return True
 
     def _after_commit(self, settled: Sequence[Settled]) -> None:
         self._effects.after_commit(settled)

@@ -94,7 +94,7 @@ SERVABLE = """
 CREATE TABLE beat_service (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     since timestamptz NOT NULL DEFAULT clock_timestamp(),
-    last_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    served_until timestamptz NOT NULL DEFAULT clock_timestamp()
 )
 """
 
