@@ -64,18 +64,14 @@ class Site:
     admin_password: str | None
 
 
-def setup_child(site: Site, *, create_database: str) -> Child:
-    """Prepares the database, then ends."""
-    return Child(
-        "setup",
-        "jobplane.local.database_setup",
-        _environment(
-            {
-                "JOBPLANE_SETUP_DATABASE_URL": site.addresses.database,
-                "JOBPLANE_SETUP_CREATE": create_database,
-                "JOBPLANE_SETUP_ROLES": json.dumps(dict(site.addresses.roles)),
-            }
-        ),
+def setup_environment(site: Site, *, create_from: str) -> dict[str, str]:
+    """What prepares the database is told; it alone knows the administrator and the owner."""
+    return _environment(
+        {
+            "JOBPLANE_SETUP_DATABASE_URL": site.addresses.database,
+            "JOBPLANE_SETUP_CREATE": create_from,
+            "JOBPLANE_SETUP_ROLES": json.dumps(dict(site.addresses.roles)),
+        }
     )
 
 

@@ -1,9 +1,11 @@
 """Starts the whole platform on this machine, keeps it alive, and ends it in order."""
 
+import signal
+import sys
 import time
 from collections.abc import Callable
 
-from jobplane.local import connections, credentials, plan, ports, readiness
+from jobplane.local import connections, credentials, plan, ports, processes, readiness
 from jobplane.local.children import Children, Run
 from jobplane.local.connections import CommandLine, WorkerConnection
 from jobplane.local.credentials import SERVICES, Credentials
@@ -54,13 +56,10 @@ class Platform:
         self._report.starting("services")
         children = self._children = Children(self._data, self._signals, self._report)
         self._start_servers()
+        site = self._site(admin_password)
+        self._prepare_database(site)
         self._until(lambda: children.preloaded, "the services were not loaded")
         self._report.ready("services")
-        site = self._site(admin_password)
-        self._report.starting("database")
-        setup = children.begin(plan.setup_child(site, create_database=self._servers.create_from), once=True)
-        self._until(lambda: setup.ended, "the database was not prepared")
-        self._report.ready("database")
         waiting = []
         for child in [*plan.services(site), *plan.workers(site, self._options.workers)]:
             self._report.starting(child.name)
@@ -101,6 +100,24 @@ class Platform:
         for name, wait in zip(self._servers.names, (self._servers.wait_nats, self._servers.wait_postgres), strict=True):
             wait()
             self._report.ready(name)
+
+    def _prepare_database(self, site: Site) -> None:
+        """In a process of its own, while the fork server imports: Alembic leaves with it."""
+        self._report.starting("database")
+        log = self._data.log("setup")
+        setup = processes.start(
+            [sys.executable, "-P", "-m", "jobplane.local.database_setup"],
+            log=log,
+            dies_by=signal.SIGTERM,
+            environment=plan.setup_environment(site, create_from=self._servers.create_from),
+        )
+        try:
+            self._until(lambda: setup.poll() is not None, "the database was not prepared")
+        finally:
+            processes.stop(setup, signal.SIGTERM, timeout_s=_SERVERS_S)
+        if setup.returncode != 0:
+            raise CannotStart(processes.last_words(log, lines=1))
+        self._report.ready("database")
 
     def _site(self, admin_password: str | None) -> Site:
         return Site(
