@@ -37,7 +37,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
 @contextmanager
 def worker(platform: Platform, name: str) -> Iterator[subprocess.Popen[bytes]]:
     """A worker with the handlers of `tests.support.slow_jobs`."""
-    command = [JOBPLANE, "worker", "tests.support.slow_jobs", "--data", platform.data, "--name", name]
+    command: list[str | Path] = [JOBPLANE, "worker", "tests.support.slow_jobs", "--data", platform.data, "--name", name]
     variables = os.environ | {"JOBPLANE_WORKER_LEASE_MS": str(LEASE_MS)}
     with (platform.directory / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(

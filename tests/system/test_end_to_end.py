@@ -1,0 +1,143 @@
+"""From a request to all that it causes: command, event, worker, audit, live stream; one trace through all of it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.support import invariants
+from tests.support.platform import Platform
+from tests.support.waiting import eventually_sync
+
+pytestmark = pytest.mark.system
+
+_PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c49444154789c63f8cfc0000003010100c9fe92ef"
+    "0000000049454e44ae426082"
+)
+_TRACE = "0af7651916cd43dd8448eb211c80319c"
+
+
+def _live(client: httpx2.Client, last_event_id: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Events of the live stream: (id, data), until the caller has seen enough."""
+    headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+    with client.stream("GET", "/live", headers=headers, timeout=20) as answer:
+        assert answer.status_code == 200
+        told: dict[str, str] = {}
+        for line in answer.iter_lines():
+            name, _, value = line.partition(":")
+            if name in {"id", "data", "event"}:
+                told[name] = value.strip()
+            elif not line and "data" in told:
+                yield told.get("id", ""), json.loads(told["data"])
+                told = {}
+
+
+def _until(events: Iterator[tuple[str, dict[str, Any]]], job: str, last_type: str) -> list[tuple[str, dict[str, Any]]]:
+    """The events of one job up to the one of a type."""
+    seen = []
+    for event_id, data in events:
+        if data.get("subject") == job:
+            seen.append((event_id, data))
+            if data["type"] == last_type:
+                return seen
+    raise AssertionError("the live stream ended")
+
+
+def _upload(client: httpx2.Client, content: bytes, name: str = "photo.png") -> dict[str, Any]:
+    answer = client.post("/assets", files={"file": (name, content, "image/png")})
+    assert answer.status_code == 201, answer.text
+    asset: dict[str, Any] = answer.json()
+    return asset
+
+
+def test_a_request_is_seen_by_worker_audit_and_live_stream_under_one_trace(platform: Platform) -> None:
+    with platform.client() as client:
+        asset = _upload(client, _PNG)
+        created = client.post(
+            "/jobs",
+            json={"kind": "image.thumbnail", "payload": {}, "asset": asset["id"], "tags": ["e2e"]},
+            headers={"traceparent": f"00-{_TRACE}-00f067aa0ba902b7-01"},
+        )
+        assert created.status_code == 201, created.text
+        job = created.json()["id"]
+        eventually_sync(lambda: client.get(f"/jobs/{job}").json()["status"] == "COMPLETED", timeout=20)
+
+        history = client.get(f"/jobs/{job}/history").json()["items"]
+        assert [item["type"] for item in history] == ["job.created.v1", "job.started.v1", "job.completed.v1"]
+        assert {item["trace_id"] for item in history} == {_TRACE}
+
+        eventually_sync(lambda: len(client.get("/audit", params={"target": job}).json()["items"]) == 3)
+        audit = client.get("/audit", params={"target": job}).json()["items"]
+        assert [item["action"] for item in audit] == ["JOB_COMPLETED", "JOB_STARTED", "JOB_CREATED"]
+        assert {item["trace_id"] for item in audit} == {_TRACE}
+        assert audit[-1]["actor"]["name"] == "admin"
+        assert audit[-1]["actor"]["address"] == "127.0.0.1"
+        assert [(item["before"], item["after"]) for item in reversed(audit)] == [
+            (None, "PENDING"),
+            ("PENDING", "RUNNING"),
+            ("RUNNING", "COMPLETED"),
+        ]
+        assert client.get(f"/assets/{asset['id']}/thumbnail").headers["content-type"] == "image/webp"
+
+
+def test_the_live_stream_resumes_without_gap_or_repeat(platform: Platform) -> None:
+    with platform.client() as client:
+        asset = _upload(client, _PNG)
+        body = {"kind": "image.metadata", "payload": {}, "asset": asset["id"]}
+        first = client.post("/jobs", json=body).json()["id"]
+        with platform.client() as other:
+            seen = _until(_live(other, "1.j0.a0.h0"), first, "job.completed.v1")
+        second = client.post("/jobs", json=body).json()["id"]
+        with platform.client() as other:
+            resumed = _until(_live(other, seen[-1][0]), second, "job.completed.v1")
+    assert [data["type"] for _, data in seen] == ["job.created.v1", "job.started.v1", "job.completed.v1"]
+    assert [data["type"] for _, data in resumed] == ["job.created.v1", "job.started.v1", "job.completed.v1"]
+    assert resumed[0][1]["position"] > seen[-1][1]["position"]
+
+
+def test_a_repeated_request_acts_once_and_a_reused_key_is_refused(platform: Platform) -> None:
+    with platform.client() as client:
+        later = {"kind": "test.never", "payload": {"n": 1}, "run_at": "2030-01-01T00:00:00Z"}
+        headers = {"Idempotency-Key": "one-and-only"}
+        first = client.post("/jobs", json=later, headers=headers)
+        again = client.post("/jobs", json=later, headers=headers)
+        other = client.post("/jobs", json=later | {"payload": {"n": 2}}, headers=headers)
+        assert first.json()["id"] == again.json()["id"]
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+        job = first.json()
+        stale = client.post(f"/jobs/{job['id']}/cancel", json={}, headers={"If-Match": '"7"'})
+        assert (stale.status_code, stale.json()["code"]) == (412, "version_conflict")
+        cancelled = client.request("DELETE", f"/jobs/{job['id']}", headers={"If-Match": f'"{job["version"]}"'})
+        assert cancelled.json()["job"]["status"] == "CANCELLED"
+        refused = client.post(f"/jobs/{job['id']}/retry", json={"reason": "again"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "job_not_failed")
+        eventually_sync(
+            lambda: client.get("/audit", params={"target": job["id"], "outcome": "refused"}).json()["items"]
+        )
+        items = client.get("/audit", params={"target": job["id"], "outcome": "refused"}).json()["items"]
+        assert {item["code"] for item in items} == {"job_not_failed", "version_conflict"}
+
+
+def test_a_broken_picture_fails_readably_and_can_be_retried(platform: Platform) -> None:
+    with platform.client() as client:
+        asset = _upload(client, b"not a picture at all", "letter.png")
+        body = {"kind": "image.thumbnail", "payload": {}, "asset": asset["id"]}
+        job = client.post("/jobs", json=body).json()["id"]
+        eventually_sync(lambda: client.get(f"/jobs/{job}").json()["status"] == "FAILED", timeout=20)
+        failed = client.get(f"/jobs/{job}").json()
+        assert "not a picture" in failed["error"]["message"]
+        retried = client.post(f"/jobs/{job}/retry", json={"reason": "perhaps it is one now"})
+        assert retried.status_code == 200, retried.text
+        eventually_sync(lambda: client.get(f"/jobs/{job}").json()["run"] == 2, timeout=20)
+        eventually_sync(lambda: client.get(f"/jobs/{job}").json()["status"] == "FAILED", timeout=20)
+        types = [item["type"] for item in client.get(f"/jobs/{job}/history").json()["items"]]
+        assert types.count("job.failed.v1") == 2
+
+
+def test_every_invariant_holds_afterwards(platform: Platform) -> None:
+    eventually_sync(lambda: invariants.settled(platform), timeout=20)
+    invariants.check(platform)
