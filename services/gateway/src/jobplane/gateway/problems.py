@@ -41,6 +41,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "reason_required": HTTPStatus.UNPROCESSABLE_ENTITY,
     "unknown_asset": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "run_at_too_far": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
