@@ -46,14 +46,15 @@ class Connection(Client):
 
     def __init__(self) -> None:
         super().__init__()
-        self._listeners: list[Listener] = []
+        self._listeners: dict[object, Listener] = {}
         self._sinks: dict[int, Sink] = {}
         self._ps = FastParser(self, self._sinks)
 
-    def add_reconnect_listener(self, listener: Listener) -> Callable[[], None]:
+    def add_reconnect_listener(self, listener: Listener) -> Callable[[], object]:
         """Call `listener` after every reconnect; the returned function ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+        key = object()
+        self._listeners[key] = listener
+        return lambda: self._listeners.pop(key, None)
 
     async def publish(
         self, subject: str, payload: bytes = b"", reply: str = "", headers: dict[str, str] | None = None
@@ -96,7 +97,7 @@ class Connection(Client):
 
     async def reconnected(self) -> None:
         """Tell the listeners; a failing one does not keep the others from hearing it."""
-        for listener in tuple(self._listeners):
+        for listener in tuple(self._listeners.values()):
             try:
                 await listener()
             except Exception:
@@ -162,6 +163,7 @@ async def _try_to_connect(servers: list[str], user: str, name: str) -> Connectio
             drain_timeout=2,
         )
     except (errors.Error, OSError, TimeoutError) as error:
+        await close(connection)
         if "authorization" in str(error).lower():
             detail = f"NATS at {_places(servers)} refuses the user {user}: check the credentials"
             raise Unavailable(detail, code="bus_credentials") from error

@@ -1,0 +1,142 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from structlog.testing import capture_logs
+
+from jobplane.chassis import bus as chassis_bus
+from jobplane.chassis.bus import Connection, NotConnected
+from jobplane.contracts.errors import Unavailable
+from jobplane.local import nats, ports
+from tests.support.servers import Bus
+from tests.support.waiting import eventually
+
+
+@pytest.fixture
+async def connection(bus: Bus) -> AsyncIterator[Connection]:
+    made = await chassis_bus.connect(bus.url("test"), user="test", name="tests")
+    yield made
+    await chassis_bus.close(made)
+
+
+async def test_inboxes_carry_the_users_prefix(connection: Connection) -> None:
+    assert connection.new_inbox().startswith("_INBOX_test.")
+
+
+async def test_a_server_that_starts_later_is_waited_for(bus: Bus) -> None:
+    bus.stop()
+    connecting = asyncio.create_task(chassis_bus.connect(bus.url("test"), user="test", name="tests"))
+    await asyncio.to_thread(bus.start)
+    connection = await connecting
+    assert connection.is_connected
+    await chassis_bus.close(connection)
+
+
+async def test_nobody_there_is_unavailable_in_time() -> None:
+    with pytest.raises(Unavailable, match=r"does not answer at 127\.0\.0\.1") as away:
+        await chassis_bus.connect(
+            f"nats://u:secret@127.0.0.1:{ports.free_port()}", user="test", name="tests", timeout_s=0.2
+        )
+    assert "secret" not in str(away.value)
+
+
+async def test_refused_credentials_are_told_at_once(bus: Bus) -> None:
+    wrong = nats.url("jobs", "wrong", f"127.0.0.1:{bus.port}")
+    with pytest.raises(Unavailable, match="refuses the user jobs") as refused:
+        await chassis_bus.connect(wrong, user="jobs", name="tests")
+    assert refused.value.code == "bus_credentials"
+
+
+async def test_while_disconnected_nothing_is_sent_and_nothing_is_kept(bus: Bus, connection: Connection) -> None:
+    heard: list[bytes] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.data)
+
+    await connection.subscribe("x", cb=hear)
+    bus.kill()
+    await eventually(lambda: not connection.is_connected)
+    with pytest.raises(NotConnected) as away:
+        await connection.publish("x", b"lost")
+    assert isinstance(away.value, Unavailable)
+    assert isinstance(away.value, NatsError)
+    with pytest.raises(NotConnected):
+        await connection.request("x", b"lost", timeout=1)
+    await asyncio.to_thread(bus.start)
+    await eventually(lambda: connection.is_connected)
+    await connection.publish("x", b"kept")
+    await eventually(lambda: heard == [b"kept"])
+
+
+async def test_after_a_reconnect_every_listener_is_told(bus: Bus) -> None:
+    told: list[str] = []
+
+    async def listen() -> None:
+        told.append("given at the start")
+
+    async def fail() -> None:
+        raise ValueError("a listener's own fault")
+
+    async def listen_too() -> None:
+        told.append("added later")
+
+    connection = await chassis_bus.connect(bus.url("test"), user="test", name="tests", on_reconnect=listen)
+    connection.add_reconnect_listener(fail)
+    forget = connection.add_reconnect_listener(listen)
+    connection.add_reconnect_listener(listen_too)
+    forget()
+    forget()
+    with capture_logs() as lines:
+        bus.kill()
+        await eventually(lambda: not connection.is_connected)
+        await asyncio.to_thread(bus.start)
+        await eventually(lambda: told == ["given at the start", "added later"])
+    assert [line["event"] for line in lines if line["log_level"] != "debug"] == [
+        "bus.disconnected",
+        "bus.reconnected",
+        "bus.listener_failed",
+    ]
+    await chassis_bus.close(connection)
+
+
+async def test_a_denial_is_logged_because_nobody_else_hears_of_it(bus: Bus) -> None:
+    worker = await chassis_bus.connect(bus.url("worker"), user="worker", name="worker-1")
+    with capture_logs() as lines:
+        await worker.publish("jobs.evt.0.default.job_created", b"forged")
+        await eventually(lambda: any(line["event"] == "bus.denied" for line in lines))
+    denied = next(line for line in lines if line["event"] == "bus.denied")
+    assert denied["connection"] == "worker-1"
+    assert "jobs.evt.0.default.job_created" in denied["detail"]
+    await chassis_bus.close(worker)
+
+
+async def test_a_failing_callback_is_logged(connection: Connection) -> None:
+    async def fail(_message: Msg) -> None:
+        raise KeyError("bug")
+
+    await connection.subscribe("x", cb=fail)
+    with capture_logs() as lines:
+        await connection.publish("x", b"")
+        await eventually(lambda: [line["event"] for line in lines] == ["bus.callback_failed"])
+
+
+async def test_a_sink_hears_until_it_is_ended(connection: Connection) -> None:
+    heard: list[tuple[str, dict[str, str] | None, bytes]] = []
+    end = await connection.subscribe_sink("x", lambda reply, headers, body: heard.append((reply, headers, body)))
+    await connection.publish("x", b"1", reply="back", headers={"A": "b"})
+    await connection.publish("x", b"2")
+    await eventually(lambda: heard == [("back", {"A": "b"}, b"1"), ("", None, b"2")])
+    await end()
+    await connection.publish("x", b"3")
+    await connection.flush()
+    assert len(heard) == 2
+
+
+async def test_closing_while_disconnected_neither_raises_nor_takes_long(bus: Bus, connection: Connection) -> None:
+    bus.kill()
+    await eventually(lambda: not connection.is_connected)
+    async with asyncio.timeout(3):
+        await chassis_bus.close(connection)
+    assert connection.is_closed

@@ -1,0 +1,92 @@
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from jobplane.chassis import bus as chassis_bus
+from jobplane.chassis import streams
+from jobplane.chassis.bus import Connection
+from jobplane.chassis.streams import TopologyDrift
+from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS, STREAMS, stream
+from tests.support.servers import Bus
+
+OWNERS = sorted({spec.owner for spec in STREAMS})
+
+
+@pytest.fixture
+async def topology(bus: Bus) -> AsyncIterator[Connection]:
+    connection = await chassis_bus.connect(bus.url("topology"), user="topology", name="tests")
+    yield connection
+    await chassis_bus.close(connection)
+
+
+async def api(nc: Connection, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
+    answer: dict[str, Any] = json.loads((await nc.request(f"$JS.API.{call}", json.dumps(request or {}).encode())).data)
+    assert "error" not in answer, answer
+    return answer
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+async def test_what_is_missing_is_created_and_then_found_as_declared(topology: Connection, owner: str) -> None:
+    assert await streams.ensure(topology, owner) == []
+    assert await streams.ensure(topology, owner) == []
+    names = (await api(topology, "STREAM.NAMES"))["streams"]
+    assert sorted(names) == sorted(spec.name for spec in STREAMS if spec.owner == owner)
+
+
+async def test_replicas_may_create_at_the_same_time(topology: Connection) -> None:
+    answers = await asyncio.gather(*(streams.ensure(topology, "jobs") for _ in range(5)))
+    assert answers == [[]] * 5
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"subjects": ["admin.evt.only"]}, "subjects"),
+        ({"storage": "memory"}, "storage"),
+        ({"retention": "interest"}, "retention"),
+    ],
+)
+async def test_a_drift_that_loses_messages_stops_the_start(
+    topology: Connection, change: dict[str, Any], word: str
+) -> None:
+    config = {"name": EVT_ADMIN, "subjects": ["admin.evt.>"], "storage": "file", "retention": "limits"} | change
+    await api(topology, f"STREAM.CREATE.{EVT_ADMIN}", config)
+    with pytest.raises(TopologyDrift, match=f"the stream {EVT_ADMIN} has another {word} than declared"):
+        await streams.ensure(topology, "gateway")
+
+
+async def test_any_other_drift_is_told_and_left_alone(topology: Connection) -> None:
+    await streams.ensure(topology, "jobs")
+    found = (await api(topology, f"STREAM.INFO.{EVT_JOBS}"))["config"]
+    await api(topology, f"STREAM.UPDATE.{EVT_JOBS}", found | {"max_bytes": 1_000_000})
+    drifts = await streams.ensure(topology, "jobs")
+    assert len(drifts) == 1
+    assert "max_bytes" in drifts[0]
+    assert (await api(topology, f"STREAM.INFO.{EVT_JOBS}"))["config"]["max_bytes"] == 1_000_000
+
+
+async def test_a_consumer_that_drifted_is_told(topology: Connection) -> None:
+    await streams.ensure(topology, "jobs")
+    found = (await api(topology, "CONSUMER.INFO.CMD.jobs"))["config"]
+    request = {"stream_name": "CMD", "config": found | {"max_ack_pending": 7}, "action": "update"}
+    await api(topology, "CONSUMER.CREATE.CMD.jobs.jobs.cmd.>", request)
+    (drift,) = await streams.ensure(topology, "jobs")
+    assert "max_ack_pending" in drift
+
+
+async def test_a_stream_made_anew_begins_where_it_is_told(topology: Connection, bus: Bus) -> None:
+    await streams.create(topology, stream(EVT_JOBS), 1001)
+    publisher = await chassis_bus.connect(bus.url("jobs-relay"), user="jobs-relay", name="tests")
+    answer = json.loads((await publisher.request("jobs.evt.0.default.x", b"{}")).data)
+    assert answer["seq"] == 1001
+    await chassis_bus.close(publisher)
+
+
+async def test_a_bus_that_goes_away_is_unavailable(topology: Connection, bus: Bus) -> None:
+    bus.kill()
+    with pytest.raises(Unavailable):
+        await streams.ensure(topology, "jobs")
