@@ -20,6 +20,9 @@ _PARAMETERS: Final = 2
 _PROBLEMS_TOLD: Final = 8
 
 
+_AS_IT_IS: Final = (Any, object, dict, dict[str, Any], dict[str, object], Payload)
+
+
 class _Reader(Protocol):
     def __call__(self, payload: Payload) -> object: ...
 
@@ -96,7 +99,7 @@ def _reader(function: Callable[..., Any]) -> _Reader:
     source = function if inspect.isroutine(function) else type(function).__call__
     try:
         shape = typing.get_type_hints(source).get(parameter.name, dict)
-        if shape is Any or shape is dict or typing.get_origin(shape) is dict:
+        if shape in _AS_IT_IS:
             return _as_it_is
         adapter: TypeAdapter[object] = TypeAdapter(shape)
     except (NameError, TypeError, PydanticUserError) as error:
