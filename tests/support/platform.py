@@ -16,7 +16,7 @@ from tests.support.waiting import eventually_sync
 
 JOBPLANE = Path(sys.executable).with_name("jobplane")
 ADMIN_PASSWORD = "correct horse battery staple"
-_START_S = 60.0
+_START_S = 100.0
 _STOP_S = 20.0
 
 

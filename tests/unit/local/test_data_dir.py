@@ -58,6 +58,14 @@ def test_other_errors_of_the_system_stay_what_they_are() -> None:
         raise OSError(errno.EIO, "broken")
 
 
+def test_a_long_log_is_set_aside_at_the_next_start(tmp_path: Path) -> None:
+    with data_dir.in_use(tmp_path) as data:
+        data.log("jobs").write_bytes(bytes(17 * 1024**2))
+        data.log("audit").write_text("short\n")
+    with data_dir.in_use(tmp_path) as data:
+        assert sorted(file.name for file in data.logs.iterdir()) == ["audit.log", "jobs.log.1"]
+
+
 def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CannotStart, match="is a file, but a directory is needed"):

@@ -16,6 +16,8 @@ DEFAULT: Final = Path(".jobplane")
 _FREE_BYTES = 256 * 1024 * 1024
 """Less free disk than this and nothing is started: both servers would stop at the first burst."""
 
+_LONG_LOG_BYTES = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class DataDirectory:
@@ -88,6 +90,8 @@ def in_use(path: Path) -> Iterator[DataDirectory]:
     with lock:
         _take(lock, data.root)
         _refuse_full_disk(data.root)
+        with plainly(data.logs):
+            _set_aside_long_logs(data.logs)
         yield data
 
 
@@ -104,6 +108,13 @@ def _take(lock: IO[str], root: Path) -> None:
     lock.truncate(0)
     lock.write(f"{os.getpid()}\n")
     lock.flush()
+
+
+def _set_aside_long_logs(logs: Path) -> None:
+    """A log that grew long makes room for a new one; one older file of each is kept."""
+    for log in logs.glob("*.log"):
+        if log.stat().st_size > _LONG_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
 
 
 def _refuse_full_disk(root: Path) -> None:

@@ -16,7 +16,7 @@ from jobplane.local.problems import CannotStart
 from jobplane.local.reporter import Reporter
 from jobplane.local.signals import Signals
 
-_READY_S = 45.0
+_READY_S = 90.0
 _LOOK_S = 0.02
 # Three stages of the end; what one does not use is left to the next.
 _END_S = 4.7
@@ -93,11 +93,14 @@ class Platform:
         self._servers.stop(timeout_s=max(_SERVERS_S, end_at - time.monotonic()))
 
     def _start_servers(self) -> None:
-        for name in self._servers.names:
+        servers = self._servers
+        nats, postgres = servers.names
+        for name, start, wait in (
+            (nats, servers.start_nats, servers.wait_nats),
+            (postgres, servers.start_postgres, servers.wait_postgres),
+        ):
             self._report.starting(name)
-        self._servers.start_nats()
-        self._servers.start_postgres()
-        for name, wait in zip(self._servers.names, (self._servers.wait_nats, self._servers.wait_postgres), strict=True):
+            start()
             wait()
             self._report.ready(name)
 
