@@ -134,6 +134,43 @@ async def test_a_sink_hears_until_it_is_ended(connection: Connection) -> None:
     assert len(heard) == 2
 
 
+async def test_a_failing_sink_ends_nothing(connection: Connection) -> None:
+    heard: list[bytes] = []
+
+    def fail_once(_reply: str, _headers: dict[str, str] | None, body: bytes) -> None:
+        heard.append(body)
+        if len(heard) == 1:
+            raise KeyError("bug")
+
+    await connection.subscribe_sink("x", fail_once)
+    with capture_logs() as lines:
+        await connection.publish("x", b"1")
+        await connection.publish("x", b"2")
+        await eventually(lambda: heard == [b"1", b"2"])
+    assert [line["event"] for line in lines] == ["bus.sink_failed"]
+
+
+async def test_a_connection_that_cannot_read_on_connects_anew(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[bytes] = []
+    await connection.subscribe_sink("x", lambda _reply, _headers, body: heard.append(body))
+    await connection.flush()
+    parse = connection._ps.parse
+
+    async def fail_once(_data: bytes) -> None:
+        connection._ps.parse = parse  # type: ignore[method-assign]
+        raise RuntimeError("a bug in the parser")
+
+    monkeypatch.setattr(connection._ps, "parse", fail_once)
+    with capture_logs() as lines:
+        await connection.publish("x", b"lost")
+        await eventually(lambda: any(line["event"] == "bus.reconnected" for line in lines))
+    assert "bus.reading_ended" in [line["event"] for line in lines]
+    await connection.publish("x", b"kept")
+    await eventually(lambda: heard == [b"kept"])
+
+
 async def test_closing_while_disconnected_neither_raises_nor_takes_long(bus: Bus, connection: Connection) -> None:
     bus.kill()
     await eventually(lambda: not connection.is_connected)

@@ -72,13 +72,22 @@ class Connection(Client):
         """Give every message on `subject` to `sink` as soon as it is read; the returned function ends that."""
         subscription = await self.subscribe(subject, cb=_nobody)
         sid = subscription._id  # noqa: SLF001 - the library has no public name for it
-        self._sinks[sid] = sink
+        self._sinks[sid] = _guarded(sink)
 
         async def end() -> None:
             self._sinks.pop(sid, None)
             await subscription.unsubscribe()
 
         return end
+
+    async def _flush_pending(self, force_flush: bool = False) -> Any:  # noqa: ANN401, FBT001, FBT002 - as in the library
+        """Flush; the library swallows a cancellation that comes meanwhile, and the task would go on for ever."""
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        flushed = await super()._flush_pending(force_flush)
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
+        return flushed
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         sink = self._sinks.get(sid)
@@ -94,6 +103,13 @@ class Connection(Client):
             self._pings_outstanding = 0
             return
         await super()._process_pong()
+
+    async def _read_loop(self) -> None:
+        """Read until the end; the library ends for an error it does not expect, and would stay connected but deaf."""
+        await super()._read_loop()
+        if self.is_connected and self._reading_task is asyncio.current_task():
+            log.error("bus.reading_ended")
+            await self._process_op_err(errors.StaleConnectionError())
 
     async def reconnected(self) -> None:
         """Tell the listeners; a failing one does not keep the others from hearing it."""
@@ -170,6 +186,18 @@ async def _try_to_connect(servers: list[str], user: str, name: str) -> Connectio
         return None
     connection.options["allow_reconnect"] = True
     return connection
+
+
+def _guarded(sink: Sink) -> Sink:
+    """The sink, unable to end the reading of the connection."""
+
+    def give(reply: str, headers: dict[str, str] | None, body: bytes) -> None:
+        try:
+            sink(reply, headers, body)
+        except Exception:
+            log.exception("bus.sink_failed")
+
+    return give
 
 
 async def _nobody(_message: Msg) -> None:
