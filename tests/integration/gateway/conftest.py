@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import httpx2
 import pytest
+from argon2 import PasswordHasher
 from psycopg_pool import AsyncConnectionPool
 from pydantic import SecretStr
 
@@ -22,7 +23,7 @@ from jobplane.chassis.relay import Relay, creator
 from jobplane.contracts.actors import Role, system
 from jobplane.contracts.admin_events import UserCreated
 from jobplane.contracts.topology import EVT_ADMIN
-from jobplane.gateway import background, server
+from jobplane.gateway import background, passwords, server
 from jobplane.gateway.__main__ import subject_of
 from jobplane.gateway.admin_log import SOURCE, Entry
 from jobplane.gateway.app import create_app
@@ -156,6 +157,12 @@ async def _make_streams(bus: Bus) -> None:
 async def _close(run: Running) -> None:
     for client in run.clients:
         await client.aclose()
+
+
+@pytest.fixture(autouse=True)
+def _quick_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords cost 64 MiB and a tenth of a second each; here they only have to be right."""
+    monkeypatch.setattr(passwords, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture

@@ -17,22 +17,9 @@ from jobplane.gateway import console, problems
 from jobplane.gateway.console import upload
 from jobplane.gateway.edge import Edge
 from jobplane.gateway.problems import FieldError
-from jobplane.gateway.routes import assets, audit, commands, docs, health, jobs, live, session, stats, token
+from jobplane.gateway.routes import ROUTERS, docs
 from jobplane.gateway.wiring import Gateway
 
-_ROUTERS: Final = (
-    jobs.router,
-    commands.router,
-    assets.router,
-    audit.router,
-    stats.router,
-    health.router,
-    live.router,
-    session.router,
-    token.router,
-    docs.router,
-    health.probes,
-)
 _CODE_OF_STATUS: Final = {
     404: "not_found",
     405: "method_not_allowed",
@@ -46,15 +33,23 @@ _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "lo
 
 def create_app(gateway: Gateway) -> FastAPI:
     """The application that serves a gateway's parts; starting and stopping them is not its business."""
-    app = FastAPI(title="Jobplane", openapi_url=None, docs_url=None, redoc_url=None, telemetry=_NO_TELEMETRY)
+    app = FastAPI(
+        title="Jobplane",
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_NO_TELEMETRY,
+    )
     app.state.gateway = gateway
     app.state.bus = gateway.bus
-    app.state.routers = _ROUTERS
-    for router in _ROUTERS:
+    app.state.routers, app.state.openapi = ROUTERS, None
+    for router in ROUTERS:
         app.include_router(router)
     app.mount("/api/docs/assets", docs.assets())
     console.mount(app)
     app.add_exception_handler(Refused, _on_refused)
+    app.add_exception_handler(docs.LoginFirst, docs.to_login)
     app.add_exception_handler(Unavailable, _on_unavailable)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)

@@ -49,6 +49,7 @@ class LiveHub:
     def __init__(self, nc: Connection, bus: ControlBus, *, ring_events: int = RING_EVENTS) -> None:
         self.nc = nc
         self._bus = bus
+        self._ring_events = ring_events
         self.ring = Ring(ring_events)
         self.epoch = 1
         self.generation = 0
@@ -99,10 +100,16 @@ class LiveHub:
         log.info("live.epoch", epoch=epoch)
         self.epoch = epoch
         if self._followers:
-            await self._unfollow()
-            self.ring = Ring(RING_EVENTS)
-            self.generation += 1
-            self._wake()
+            await self.restart()
+
+    async def restart(self) -> None:
+        """Forget everything and follow anew from now on; all readers are told to load everything anew."""
+        await self._unfollow()
+        self.ring = Ring(self._ring_events)
+        self.generation += 1
+        for stream in range(len(STREAMS)):
+            await self._begin(stream)
+        self._wake()
 
     async def _unfollow(self) -> None:
         tasks, self._followers = list(self._followers.values()), {}

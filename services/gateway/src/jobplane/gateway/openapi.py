@@ -101,10 +101,14 @@ def may_fail(*codes: str) -> Responses:
     return responses
 
 
+def routes_of(routers: Iterable[APIRouter]) -> list[APIRoute]:
+    """All routes, documented or not."""
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+
+
 def document(routers: Iterable[APIRouter], version: str) -> dict[str, Any]:
     """The OpenAPI document of all routes that are in the schema."""
-    routes = [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
-    routes = [route for route in routes if route.include_in_schema]
+    routes = [route for route in routes_of(routers) if route.include_in_schema]
     spec = get_openapi(
         title="Jobplane", version=version, description=DESCRIPTION, routes=routes, separate_input_output_schemas=False
     )
@@ -129,7 +133,7 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]
     if described is not None:
         codes.append("invalid_request")
     models: set[type[BaseModel]] = set()
-    for call in _calls(route.dependant):
+    for call in calls_of(route.dependant):
         if isinstance(call, Require):
             operation["security"] = [{name: []} for name in SECURITY_SCHEMES]
             operation["description"] = f"{operation.get('description', '')}\n\nRole: {call.role} or higher.".strip()
@@ -151,10 +155,11 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]
     return models
 
 
-def _calls(dependant: Dependant) -> Iterator[Any]:
+def calls_of(dependant: Dependant) -> Iterator[Any]:
+    """Everything that a route depends on."""
     for dependency in dependant.dependencies:
         yield dependency.call
-        yield from _calls(dependency)
+        yield from calls_of(dependency)
 
 
 def _add(responses: dict[Any, dict[str, Any]], code: str, *, key: type[int] | type[str]) -> None:

@@ -1,1 +1,20 @@
 """The REST API: one file per resource; rules live elsewhere."""
+
+from typing import Final
+
+from jobplane.gateway.routes import assets, audit, commands, docs, health, jobs, live, session, stats, token
+
+ROUTERS: Final = (
+    jobs.router,
+    commands.router,
+    assets.router,
+    audit.router,
+    stats.router,
+    health.router,
+    live.router,
+    session.router,
+    token.router,
+    docs.router,
+    health.probes,
+)
+"""All of them, in the order in which the documentation shows them."""

@@ -1,19 +1,19 @@
 """Swagger and the OpenAPI document, for admins only."""
 
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic_core import to_json
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from jobplane.contracts.actors import Role
+from jobplane.contracts.errors import JobplaneError
 from jobplane.gateway import openapi
-from jobplane.gateway.auth import Admin, Require, identify
+from jobplane.gateway.auth import Admin, Caller, Require, identify
 
 router = APIRouter(prefix="/api/docs", include_in_schema=False)
 
@@ -40,27 +40,44 @@ _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_admin: Final = Require(Role.ADMIN)
+
+
+class LoginFirst(JobplaneError):
+    """Somebody opens a page in a browser without being logged in: nothing that an audit log should hold."""
+
+
+class AdminPage(Require):
+    """Lets admins through; browsers of people who are not logged in are sent to the login page."""
+
+    async def __call__(self, request: Request) -> Caller:
+        """The caller.
+
+        Raises:
+            LoginFirst: a browser asks for nobody. Refused: as for any route.
+        """
+        if "text/html" in request.headers.get("accept", "") and await identify(request) is None:
+            raise LoginFirst
+        return await super().__call__(request)
 
 
 @router.get("/swagger")
-async def swagger(request: Request) -> Response:
-    """The API, to read and to try; people who are not logged in are sent to the login page."""
-    if "text/html" in request.headers.get("accept", "") and await identify(request) is None:
-        return RedirectResponse(f"/admin/login?next={quote(request.url.path)}", 303)
-    await _admin(request)
+async def swagger(caller: Annotated[Caller, Depends(AdminPage(Role.ADMIN))]) -> Response:  # noqa: ARG001 - declares who may call
+    """The API, to read and to try."""
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+
+async def to_login(request: Request, _error: Exception) -> Response:
+    """The way to the login and back."""
+    return RedirectResponse(f"/admin/login?next={quote(request.url.path)}", 303)
 
 
 @router.get("/openapi.json")
 async def openapi_json(request: Request, caller: Admin) -> Response:  # noqa: ARG001 - declares who may call
     """The OpenAPI document."""
-    return Response(_document(request.app.state.routers), media_type="application/json")
-
-
-@cache
-def _document(routers: tuple[APIRouter, ...]) -> bytes:
-    return to_json(openapi.document(routers, version("jobplane-gateway")))
+    state = request.app.state
+    if state.openapi is None:
+        state.openapi = to_json(openapi.document(state.routers, version("jobplane-gateway")))
+    return Response(state.openapi, media_type="application/json")
 
 
 def assets() -> StaticFiles:
