@@ -3,16 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, LiteralString
-from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from jobplane.audit.entry import AuditEntry
+from jobplane.audit.entry import AuditEntry, is_uuid
 
 _COPY: Final[LiteralString] = """
 COPY audit_log (
-    position, source_position, at, correlation_id, trace_id, command_id, target_id, count, index, refused, source,
-    action, actor_id, actor_kind, target_type, before, after, actor_role, actor_origin, target_name, code, reason
+    position, source_position, at, correlation_id, trace_id, command_id, target_id, source, action, count, index,
+    refused, actor_id, actor_kind, target_type, before, after, actor_role, actor_origin, target_name, code, reason
 ) FROM STDIN
 """
 
@@ -32,8 +31,8 @@ SET first_position = least(audit_hour.first_position, excluded.first_position),
 """
 
 _COVERED: Final[LiteralString] = """
-SELECT (SELECT count(DISTINCT source_position) FROM audit_log WHERE source = %(source)s)
-     + (SELECT count(*) FROM dead_event WHERE stream = %(source)s)
+SELECT (SELECT count(DISTINCT source_position) FROM audit_log WHERE source = %(source)s::audit_source)
+     + (SELECT count(*) FROM dead_event WHERE stream = %(source)s::text)
 """
 
 
@@ -91,11 +90,11 @@ def _row(position: int, entry: AuditEntry) -> tuple[object, ...]:
         entry.trace_id or None,
         entry.command_id,
         target_id,
+        entry.source,
+        entry.action,
         entry.count,
         entry.index,
         entry.refused,
-        entry.source,
-        entry.action,
         _storable(actor.id),
         actor.kind,
         _storable(entry.target_type),
@@ -112,16 +111,6 @@ def _row(position: int, entry: AuditEntry) -> tuple[object, ...]:
 def _target(target_id: str | None) -> tuple[str | None, str | None]:
     """Ids are kept as UUIDs, in 16 bytes; what a refused request had instead of one as the text it is."""
     return (target_id, None) if target_id is None or is_uuid(target_id) else (None, target_id)
-
-
-def is_uuid(text: str) -> bool:
-    """Whether the text is a UUID in its canonical form."""
-    if len(text) != 36:  # noqa: PLR2004 - 32 digits and 4 hyphens
-        return False
-    try:
-        return str(UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def _storable(text: str | None) -> str | None:

@@ -152,6 +152,11 @@ def entry(event: EventRecord, source: str) -> AuditEntry:
     )
 
 
+def is_uuid(text: str) -> bool:
+    """Whether the text is a UUID in its canonical form."""
+    return _UUID.fullmatch(text) is not None
+
+
 def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
     match body:
         case JobEvent():
@@ -177,7 +182,7 @@ def _require_ids(event: EventRecord) -> None:
     """Ids become keys of a table: refuse what no journal can have written."""
     named = {"subject": event.stream_id, "correlation id": event.correlation_id, "command id": event.command_id}
     for name, text in named.items():
-        if text is not None and not _UUID.fullmatch(text):
+        if text is not None and not is_uuid(text):
             raise InvalidMessage(f"the {name} of an event is a UUID")
     if event.at.tzinfo is None:
         raise InvalidMessage("the time of an event has an offset")

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composed
 
-from jobplane.audit.audit_log import is_uuid
+from jobplane.audit.entry import is_uuid
 from jobplane.contracts.audit import AuditAction, AuditActor, AuditItem, AuditPage, AuditQuery, AuditTarget
 from jobplane.contracts.errors import Refused
 
@@ -25,7 +25,7 @@ FROM audit_log WHERE {} ORDER BY position DESC LIMIT %(rows)s
 
 # Each action's newest entries come in order from the index; together they are a few pages to sort.
 _PAGE_BY_ACTION: Final = SQL("""
-SELECT found.* FROM unnest(%(actions)s::text[]) AS wanted (action) CROSS JOIN LATERAL ({}) AS found
+SELECT found.* FROM unnest(%(actions)s::audit_action[]) AS wanted (action) CROSS JOIN LATERAL ({}) AS found
 ORDER BY position DESC LIMIT %(rows)s
 """)
 
@@ -34,6 +34,10 @@ _NOTHING: Final = SQL("false")
 
 # Word for word the condition of the index `audit_log_rare_action`, so that the planner may use it.
 _RARE: Final = SQL("action NOT IN ('JOB_CREATED', 'JOB_STARTED', 'JOB_COMPLETED') AND action = wanted.action")
+
+# Word for word the condition of `audit_log_person`: people have UUIDs, workers and the system have names.
+_PERSON: Final = SQL("actor_id = %(actor)s AND actor_kind NOT IN ('worker', 'system')")
+_MACHINE: Final = SQL("actor_id = %(actor)s")
 
 # A span of time is first turned into a span of positions, which is exact to the hour and needs no index on `at`.
 _SINCE: Final = SQL("""
@@ -75,7 +79,7 @@ def select(query: AuditQuery) -> tuple[Composed, dict[str, object]]:
         return _page(conditions), parameters
     if ROUTINE.isdisjoint(query.action):
         return _PAGE_BY_ACTION.format(_page([*conditions, _RARE])), parameters
-    return _page([*conditions, SQL("action = ANY(%(actions)s)")]), parameters
+    return _page([*conditions, SQL("action = ANY(%(actions)s::audit_action[])")]), parameters
 
 
 def _page(conditions: Sequence[SQL]) -> Composed:
@@ -87,7 +91,7 @@ def _conditions(query: AuditQuery) -> list[SQL]:
         return [_NOTHING]  # no entry has such an id, and Postgres would not even compare it
     conditions = (
         (query.cursor, SQL("position < %(below)s")),
-        (query.actor, SQL("actor_id = %(actor)s")),
+        (query.actor, _PERSON if is_uuid(query.actor or "") else _MACHINE),
         (query.target, SQL("target_id = %(target)s" if is_uuid(query.target or "") else "target_name = %(target)s")),
         (query.outcome, SQL("refused" if query.outcome == "refused" else "NOT refused")),
         (query.command_id, SQL("command_id = %(command_id)s")),

@@ -6,10 +6,10 @@ from typing import Final
 
 import psycopg
 import structlog
-from nats.aio.client import Client
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock
+from jobplane.chassis.bus import Connection
 from jobplane.contracts.fleet import DetailedHealth, MinuteRate
 from jobplane.health import fleet, fleet_measures, history, report
 from jobplane.health.probes import Probes
@@ -26,7 +26,7 @@ _READ_S: Final = 1.0
 class Checkup:
     """Gives the detailed health, at most two seconds old."""
 
-    def __init__(self, pool: AsyncConnectionPool, nc: Client, listener: Listener) -> None:
+    def __init__(self, pool: AsyncConnectionPool, nc: Connection, listener: Listener) -> None:
         self._pool = pool
         self._probes = Probes(pool, nc)
         self._standings = Standings(pool)

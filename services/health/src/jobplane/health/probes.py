@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from nats.aio.client import Client
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock, queries
+from jobplane.chassis.bus import Connection
 from jobplane.contracts.errors import JobplaneError
 from jobplane.contracts.jobs import Stats
 from jobplane.contracts.queries import JournalFigures, Nothing
@@ -57,7 +57,7 @@ class Heads:
 class Probes:
     """Looks at Postgres, NATS, the relay and the queues."""
 
-    def __init__(self, pool: AsyncConnectionPool, nc: Client, *, time_limit_s: float = TIME_LIMIT_S) -> None:
+    def __init__(self, pool: AsyncConnectionPool, nc: Connection, *, time_limit_s: float = TIME_LIMIT_S) -> None:
         self._pool = pool
         self._nc = nc
         self._time_limit_s = time_limit_s

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -55,7 +54,7 @@ class Listener:
     def __init__(self) -> None:
         self.fleet: fleet.Fleet = {}
 
-    async def listen(self, nc: Client) -> None:
+    async def listen(self, nc: Connection) -> None:
         """Hear every process from now on."""
         await nc.subscribe(FLEET_ALL, cb=self.hear)
 
