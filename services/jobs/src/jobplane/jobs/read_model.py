@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
@@ -38,6 +38,10 @@ WHERE stream_id = %s AND version > %s ORDER BY version LIMIT %s
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _VERSION: Final = re.compile(r"[0-9]{1,9}")
 _ROUTING: Final = frozenset({"queue", "kind", "before", "after"})
+_PAGE_BYTES: Final = 512 * 1024
+"""What a page holds at most, but for a single item that is larger; messages must stay under `MAX_MESSAGE_BYTES`."""
+
+Item = TypeVar("Item", JobView, HistoryItem)
 
 
 class ReadModel:
@@ -79,7 +83,8 @@ class ReadModel:
         for column, wanted in (("status", query.status), ("queue", query.queue), ("kind", query.kind)):
             if wanted:
                 conditions.append(f"{column} = ANY(%s)")
-                parameters.append([str(value) for value in wanted])
+                # No text in a database has a NUL, so that nothing is found by it.
+                parameters.append([str(value) for value in wanted if "\0" not in value])
         if query.cursor is not None:
             conditions.append("id < %s")
             parameters.append(_decode_cursor(query.cursor, _ID))
@@ -88,8 +93,8 @@ class ReadModel:
             found = await (await conn.execute(sql, (*parameters, query.limit + 1))).fetchall()
             shown = [(job_of(row), row) for row in found[: query.limit]]
             texts = await bodies.load(conn, (job.error_ref for job, _ in shown))
-        items = [_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown]
-        more = len(found) > query.limit
+        items = _fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
+        more = len(found) > len(items)
         return JobPage(items=items, next_cursor=_encode_cursor(items[-1].id) if more else None)
 
     async def history(self, query: OneJobHistory) -> History:
@@ -106,8 +111,8 @@ class ReadModel:
         known = [(row, data) for row, data in zip(found, datas, strict=False) if row[2] in JOB_EVENTS]
         if not known and not after:
             raise _not_found(query.job_id)
-        items = [_history_item(row, data, texts) for row, data in known]
-        more = len(found) > query.limit
+        items = _fitting([_history_item(row, data, texts) for row, data in known])
+        more = len(found) > query.limit or len(known) > len(items)
         return History(items=items, next_cursor=_encode_cursor(str(items[-1].version)) if more else None)
 
     async def stats(self) -> Stats:
@@ -208,6 +213,16 @@ def _error(job: Job, texts: Mapping[str, JsonValue]) -> JobErrorView | None:
 def _in_list(whole: JobView) -> JobView:
     error = whole.error.model_copy(update={"stack": None}) if whole.error else None
     return whole.model_copy(update={"payload": None, "result": None, "error": error})
+
+
+def _fitting(items: list[Item]) -> list[Item]:
+    """The longest beginning that fits into one page; never less than one item."""
+    size = 0
+    for count, item in enumerate(items):
+        size += len(item.model_dump_json().encode())
+        if size > _PAGE_BYTES and count:
+            return items[:count]
+    return items
 
 
 def _refs(data: Mapping[str, Any]) -> list[str | None]:
