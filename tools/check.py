@@ -22,6 +22,7 @@ CHECKS: dict[str, list[str]] = {
 } | {
     f"dependencies of {member.name}": [
         "deptry",
+        "--no-ansi",
         str(member.relative_to(ROOT) / "src"),
         "--config",
         str(member / "pyproject.toml"),
