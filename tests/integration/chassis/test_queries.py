@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from jobplane.chassis import bus as chassis_bus
-from jobplane.chassis import queries, tracing
+from jobplane.chassis import metrics, queries, tracing
 from jobplane.chassis.bus import Connection
 from jobplane.contracts.errors import InvalidMessage, Refused, Unavailable
 from jobplane.contracts.message import Fact
@@ -75,6 +75,7 @@ async def ask(gateway: Connection, number: int = 21, timeout_s: float = 2.0) -> 
 async def test_a_question_is_answered_in_the_same_trace(gateway: Connection) -> None:
     with tracing.span("request") as span:
         assert await ask(gateway) == Answer(double=42, trace_id=span.trace_id)
+    assert 'jobplane_query_seconds_count{query="jobs.query.double"}' in metrics.text().decode()
 
 
 async def test_a_refusal_keeps_code_detail_and_facts(service: Service, gateway: Connection) -> None:

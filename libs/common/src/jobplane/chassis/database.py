@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 _CONNECT_S = 5
 _LEND_S = 5.0
+_CLOSE_S = 1.0
 _GIVE_UP_RECONNECT_S = 2.0  # afterwards every borrower tries anew: an outage ends with the first success
 _IDLE_S = 120.0
 
@@ -60,6 +61,13 @@ class _Adapters:
 _ADAPTERS: AdaptContext = _Adapters()
 
 
+class _Pool(AsyncConnectionPool):
+    """A pool that closes in time for the end of the process, also while the database is away."""
+
+    async def close(self, timeout: float = _CLOSE_S) -> None:
+        await super().close(timeout)
+
+
 async def open_pool(
     url: str,
     *,
@@ -74,7 +82,7 @@ async def open_pool(
     Raises:
         Unavailable: no connection within `timeout_s`; the sentence says why, without credentials.
     """
-    pool = AsyncConnectionPool(
+    pool = _Pool(
         url,
         kwargs=_connection_arguments(schema, service),
         min_size=min_size,
@@ -90,7 +98,7 @@ async def open_pool(
         await pool.open(wait=True, timeout=timeout_s)
     except PoolTimeout:
         with contextlib.suppress(psycopg.Error):
-            await pool.close(timeout=1)
+            await pool.close()
         raise Unavailable(f"the database cannot be used: {await _reason(url)}", code="database_unavailable") from None
     return pool
 

@@ -14,7 +14,7 @@ from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 from pydantic import BaseModel, ValidationError
 
-from jobplane.chassis import bus, database, tracing
+from jobplane.chassis import bus, database, metrics, tracing
 from jobplane.contracts import subjects
 from jobplane.contracts.envelope import TRACEPARENT
 from jobplane.contracts.errors import InvalidMessage, Refused, Unavailable
@@ -120,7 +120,9 @@ class _Answering(BaseMiddleware):
         if not msg.reply_to:
             return await call_next(msg)
         subject = msg.raw_message.subject
-        with tracing.span(f"query {subject}", traceparent=msg.headers.get(TRACEPARENT), kind=tracing.Kind.SERVER):
+        seconds = metrics.histogram("jobplane_query_seconds").labels(subject)
+        traceparent = msg.headers.get(TRACEPARENT)
+        with seconds.time(), tracing.span(f"query {subject}", traceparent=traceparent, kind=tracing.Kind.SERVER):
             try:
                 return await call_next(msg)
             except Exception as error:
