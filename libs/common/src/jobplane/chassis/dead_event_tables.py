@@ -1,9 +1,9 @@
 """The table of a projection that buries what it cannot read: which events of which stream are missing from its rows."""
 
-from alembic.operations import Operations
+from jobplane.chassis.migrations import Statements
 
 
-def create(op: Operations, role: str) -> None:
+def create(op: Statements, role: str) -> None:
     """Make the record of dead events in the current schema; `role` may only add to it."""
     op.execute(
         """
