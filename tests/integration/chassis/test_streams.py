@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from nats.aio.msg import Msg
+from nats.errors import NoRespondersError
 
 from jobplane.chassis import bus as chassis_bus
 from jobplane.chassis import streams
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.streams import TopologyDrift
-from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.errors import JobplaneError, Unavailable
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS, STREAMS, stream
 from tests.support.servers import Bus
 
@@ -84,6 +86,31 @@ async def test_a_stream_made_anew_begins_where_it_is_told(topology: Connection, 
     answer = json.loads((await publisher.request("jobs.evt.0.default.x", b"{}")).data)
     assert answer["seq"] == 1001
     await chassis_bus.close(publisher)
+
+
+async def test_what_jetstream_refuses_is_told(topology: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(streams.__dict__, "_stream_config", lambda spec: {"name": spec.name, "max_bytes": 10**15})
+    with pytest.raises(JobplaneError, match=rf"JetStream refuses STREAM\.CREATE\.{EVT_ADMIN}: .*storage"):
+        await streams.ensure(topology, "gateway")
+
+
+async def test_jetstream_that_is_still_starting_is_waited_for(
+    topology: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    request = topology.request
+
+    async def starting(subject: str, *arguments: Any, **options: Any) -> Msg:
+        asked.append(subject)
+        if len(asked) == 1:
+            raise NoRespondersError
+        if len(asked) == 2:
+            return Msg(topology, data=b'{"error":{"code":503,"err_code":10008,"description":"unavailable"}}')
+        return await request(subject, *arguments, **options)
+
+    monkeypatch.setattr(topology, "request", starting)
+    assert await streams.ensure(topology, "gateway") == []
+    assert len(asked) == 4
 
 
 async def test_a_bus_that_goes_away_is_unavailable(topology: Connection, bus: Bus) -> None:

@@ -21,7 +21,7 @@ _PULL_EXPIRES_S: Final = 30
 _HEARTBEAT_S: Final = 2
 _SILENCE_S: Final = 2.5 * _HEARTBEAT_S
 _FORGOTTEN_S: Final = 30
-_BUFFER_BYTES: Final = 16 * 1024 * 1024
+_BUFFER_BYTES: Final = 8 * 1024 * 1024
 _RETRY_S: Final = 0.25
 _REQUEST_S: Final = 3.0
 _NANO: Final = 1_000_000_000
@@ -144,7 +144,12 @@ class StreamReader:
         if self._lost or self._requested + len(self._buffer) > self._batch or self._buffered_bytes > _BUFFER_BYTES:
             return
         self._requested += self._batch
-        request = {"batch": self._batch, "expires": _PULL_EXPIRES_S * _NANO, "idle_heartbeat": _HEARTBEAT_S * _NANO}
+        request = {
+            "batch": self._batch,
+            "max_bytes": _BUFFER_BYTES,
+            "expires": _PULL_EXPIRES_S * _NANO,
+            "idle_heartbeat": _HEARTBEAT_S * _NANO,
+        }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 

@@ -20,9 +20,11 @@ Config = dict[str, Any]
 _NANO: Final = 1_000_000_000
 _TIMEOUT_S: Final = 5.0
 _PATIENCE_S: Final = 10.0
+_POLL_S: Final = 0.05
 _STREAM_NOT_FOUND: Final = 10059
 _CONSUMER_NOT_FOUND: Final = 10014
 _EXISTS_OTHERWISE: Final = frozenset({10058, 10148})  # somebody created it at the same time
+_NOT_YET: Final = frozenset({10008, 10039, 10076})  # a server that is still starting, a cluster without a leader
 _FATAL: Final = ("subjects", "retention", "storage")
 
 
@@ -31,8 +33,8 @@ class TopologyDrift(JobplaneError):
 
 
 class _ApiError(JobplaneError):
-    def __init__(self, error: Mapping[str, Any]) -> None:
-        super().__init__(str(error.get("description", error)))
+    def __init__(self, call: str, error: Mapping[str, Any]) -> None:
+        super().__init__(f"JetStream refuses {call}: {error.get('description', error)}")
         self.code = int(error.get("err_code", 0))
 
 
@@ -173,11 +175,12 @@ async def _api(nc: Client, call: str, request: Config | None = None) -> Config:
     while True:
         try:
             answer = json.loads((await nc.request(f"$JS.API.{call}", payload, timeout=_TIMEOUT_S)).data)
-        except NoRespondersError:  # JetStream of a server that has just started
-            await asyncio.sleep(0.05)
-            continue
+        except NoRespondersError:
+            answer = {"error": {"err_code": min(_NOT_YET)}}
         except (NatsError, OSError) as error:
             raise Unavailable("JetStream does not answer", code="bus_unavailable") from error
-        if "error" in answer:
-            raise _ApiError(answer["error"])
-        return dict(answer)
+        if "error" not in answer:
+            return dict(answer)
+        if answer["error"].get("err_code") not in _NOT_YET:
+            raise _ApiError(call, answer["error"])
+        await asyncio.sleep(_POLL_S)
