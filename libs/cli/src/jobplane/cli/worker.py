@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from jobplane.chassis.settings import load
 from jobplane.cli.target import DEFAULT_DATA, DataOption
 from jobplane.local import connections
 from jobplane.local.connections import WorkerConnection
@@ -45,6 +44,7 @@ def worker(
 
         jobplane worker reports invoices --queue slow --concurrency 2
     """
+    from jobplane.chassis.settings import load  # noqa: PLC0415 - see below
     from jobplane.worker import launch  # noqa: PLC0415 - the SDK is loaded by those who run jobs
     from jobplane.worker.settings import WorkerSettings  # noqa: PLC0415 - see above
 

@@ -2,16 +2,26 @@
 
 import contextlib
 import errno
+import secrets
 import socket
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 _POLL_S = 0.005
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST = 20_000
+_TRIES = 100
 
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
+    """A port that nobody listens on, below those that outgoing connections take: nobody gets it while we are stopped."""
+    lowest_outgoing = int(_OUTGOING.read_text().split()[0]) if _OUTGOING.exists() else 0
+    for _ in range(_TRIES if lowest_outgoing > _LOWEST else 0):
+        port = _LOWEST + secrets.randbelow(lowest_outgoing - _LOWEST)
+        if is_free(port):
+            return port
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
