@@ -1,10 +1,12 @@
 """The `jobplane` command: one module per group of commands, put together here."""
 
+import logging
 import sys
 
+import structlog
 import typer
 
-from jobplane.cli import enqueue, jobs, logs, password, status, up, worker
+from jobplane.cli import enqueue, jobs, journal, logs, password, status, up, worker
 from jobplane.cli.failures import Exit, Failed
 from jobplane.contracts.errors import JobplaneError
 from jobplane.local.connections import NotRunning
@@ -26,10 +28,14 @@ app.add_typer(jobs.app, name="jobs")
 app.command()(status.status)
 app.command()(logs.logs)
 app.add_typer(password.app, name="password")
+app.add_typer(journal.app, name="journal")
 
 
 def main() -> None:
     """Run the command; what went wrong is one sentence on stderr."""
+    # stdout is for what was asked; processes that log (`worker`) configure it anew
+    quiet = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     sys.argv[1:] = with_builtin_demo(sys.argv[1:])
     try:
         app()

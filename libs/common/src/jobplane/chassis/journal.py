@@ -22,12 +22,18 @@ from jobplane.contracts.queries import JournalFigures
 
 log = structlog.get_logger()
 
+HALTED: Final = "journal_diverged"
+"""Code of the error while writes are halted."""
 _INSERT: Final = """
 INSERT INTO event (pos, stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id,
     traceparent, at, data)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
 _TAKE: Final = "UPDATE journal_head SET pos = pos + %s WHERE halted IS NULL RETURNING pos"
+_FIGURES: Final = "pos, epoch, first_pos, halted"
+_OPEN_EPOCH: Final = """
+UPDATE journal_head SET epoch = epoch + 1, pos = greatest(pos, %s), first_pos = greatest(pos, %s) + 1, halted = NULL
+"""
 _PAGE: Final = """
 SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent,
 at, data::text
@@ -98,7 +104,7 @@ class Transaction:
         row = await cursor.fetchone()
         if row is None:
             detail = "Writes are halted: journal and bus disagree. Run 'jobplane status' and open a new epoch."
-            raise Unavailable(detail, code="journal_diverged", retry_after_s=60)
+            raise Unavailable(detail, code=HALTED, retry_after_s=60)
         first = int(row[0]) - len(events) + 1
         now = clock.now()
         async with self.conn.cursor() as insert:
@@ -165,17 +171,27 @@ class Journal:
     async def figures(self, relayed: int = 0) -> JournalFigures:
         """Head, epoch and whether writes are halted."""
         async with self.pool.connection() as conn:
-            row = await (await conn.execute("SELECT pos, epoch, halted FROM journal_head")).fetchone()
+            row = await (await conn.execute(f"SELECT {_FIGURES} FROM journal_head")).fetchone()  # noqa: S608 - constants
         if row is None:
             msg = "journal_head is empty: the schema was not migrated"
             raise RuntimeError(msg)
-        return JournalFigures(position=row[0], relayed=relayed, epoch=row[1], halted=row[2])
+        return JournalFigures(position=row[0], relayed=relayed, epoch=row[1], first=row[2], halted=row[3])
 
     async def halt(self, reason: str) -> None:
         """Stop all writes durably until an operator opens a new epoch."""
         async with self.pool.connection() as conn:
-            await conn.execute("UPDATE journal_head SET halted = %s WHERE halted IS NULL", (reason,))
-        log.error("journal.halted", reason=reason)
+            halt = await conn.execute("UPDATE journal_head SET halted = %s WHERE halted IS NULL", (reason,))
+        if halt.rowcount:
+            log.error("journal.halted", reason=reason)
+
+    async def open_epoch(self, stream_end: int) -> JournalFigures:
+        """Go on after both histories: the next position is beyond the journal's head and beyond `stream_end`.
+
+        What only one of the two has stays where it is; positions between are never given out. Writes are allowed again.
+        """
+        async with self.pool.connection() as conn:
+            await conn.execute(_OPEN_EPOCH, (stream_end, stream_end))
+        return await self.figures()
 
 
 def record(row: Sequence[Any]) -> EventRecord:

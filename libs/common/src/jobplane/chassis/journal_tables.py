@@ -10,6 +10,7 @@ CREATE TABLE journal_head (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     epoch integer NOT NULL DEFAULT 1,
     pos bigint NOT NULL DEFAULT 0,
+    first_pos bigint NOT NULL DEFAULT 1,
     halted text
 )
 """

@@ -9,7 +9,6 @@ def create(op: Statements, role: str) -> None:
         """
         CREATE TABLE checkpoint (
             name text PRIMARY KEY,
-            epoch integer NOT NULL DEFAULT 1,
             position bigint NOT NULL DEFAULT 0,
             halted text,
             moved_at timestamptz NOT NULL DEFAULT clock_timestamp()

@@ -92,12 +92,16 @@ class Relay:
 
     async def run(self, stop: asyncio.Event, *, poll_s: float = 0.5) -> None:
         """Publish until told to stop; also looks every `poll_s` for what other replicas committed."""
+        waiting = ""
         while not stop.is_set():
             self._wanted.clear()
             try:
                 await self.run_once()
+                waiting = ""
             except (NatsError, TimeoutError, OSError, Unavailable) as error:
-                log.warning("relay.waiting", stream=self._stream, error=type(error).__name__, detail=str(error))
+                if waiting != str(error):
+                    waiting = str(error)
+                    log.warning("relay.waiting", stream=self._stream, error=type(error).__name__, detail=waiting)
                 self._last = None
             except Diverged as error:
                 await self._journal.halt(str(error))
@@ -134,8 +138,9 @@ class Relay:
         try:
             end = await self._end()
         except StreamMissing:
-            await self._create(1)
-            log.warning("relay.stream_created", stream=self._stream)
+            first = (await self._journal.figures()).first
+            await self._create(first)
+            log.warning("relay.stream_created", stream=self._stream, first_sequence=first)
             end = await self._end()
         figures = await self._journal.figures()
         if end.last_seq > figures.position:

@@ -76,5 +76,8 @@ class JournalFigures(Fact):
     relayed: int
     """Last sequence known to be in the stream."""
     epoch: int
+    """Counts how often an operator had to open a new one."""
+    first: int = 1
+    """Position with which the current epoch, and so the stream, begins."""
     halted: str | None = None
     """Why writes are halted, if they are."""

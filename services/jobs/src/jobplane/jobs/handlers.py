@@ -15,14 +15,16 @@ from pydantic import ValidationError
 
 from jobplane.chassis import tracing
 from jobplane.chassis.intake import Delivery
+from jobplane.chassis.journal import HALTED
 from jobplane.contracts.actors import HUMAN_KINDS
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage
-from jobplane.contracts.errors import InvalidMessage
+from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES
 from jobplane.contracts.subjects import inbox_prefix, issuer_of
 from jobplane.jobs import bodies, outcomes
 from jobplane.jobs.ledger import Cause, Delivered, Ledger, Settled, Wish
+from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.read_model import ReadModel, outcome
 
 log = structlog.get_logger()
@@ -57,9 +59,29 @@ class CommandHandler:
             except InvalidMessage as error:
                 verdicts.append(error)
         if read:
-            settled = await self._ledger.settle([item.wish for item in read])
+            try:
+                settled = await self._ledger.settle([item.wish for item in read])
+            except Unavailable as error:
+                if error.code != HALTED:
+                    raise
+                return await self._turn_away(read, verdicts, error)
             await self._answer(read, settled)
         return verdicts
+
+    async def _turn_away(
+        self, read: Sequence[_Read], verdicts: Sequence[InvalidMessage | None], halted: Unavailable
+    ) -> list[InvalidMessage | None]:
+        """While writes are halted: tell whoever waits that nothing was done; what nobody waits for is dead-lettered.
+
+        Nothing stays in the queue, so nothing happens long after its caller was told that it did not.
+        """
+        for item in read:
+            if item.reply_to and item.wish.delivered:
+                refused = Stored(None, "refused", halted.code, halted.detail)
+                answer = outcome(item.wish.delivered.command_id, refused, None)
+                await self._send(item.reply_to, answer.model_dump_json(exclude_none=True).encode())
+        waiting = iter(item.reply_to is not None for item in read)
+        return [verdict or (None if next(waiting) else InvalidMessage(halted.detail)) for verdict in verdicts]
 
     async def _answer(self, read: Sequence[_Read], settled: Sequence[Settled]) -> None:
         """Tell whoever waits, in one read of the jobs as they are now.
