@@ -102,7 +102,14 @@ async def list_jobs(
     responses=shows(JobView, 201, "Created.", headers=("Location", "ETag"))
     | shows(JobView, 200, "A job of this kind has that unique_key already: here it is.", headers=("Location", "ETag"))
     | shows(Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After"))
-    | may_fail("idempotency_key_reused", "unknown_asset", "payload_too_large", "not_accepted", "command_expired"),
+    | may_fail(
+        "idempotency_key_reused",
+        "unknown_asset",
+        "run_at_too_far",
+        "payload_too_large",
+        "not_accepted",
+        "command_expired",
+    ),
     summary="Create a job",
 )
 async def create_job(

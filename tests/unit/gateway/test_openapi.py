@@ -1,0 +1,65 @@
+"""The documentation: complete, consistent, and true to the routes."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from jobplane.contracts.jobs import JobView
+from jobplane.gateway import openapi, problems
+from jobplane.gateway.routes import ROUTERS
+
+DOCUMENT: dict[str, Any] = json.loads(json.dumps(openapi.document(ROUTERS, "1.2.3")))
+OPERATIONS = [
+    (method, path, operation)
+    for path, operations in DOCUMENT["paths"].items()
+    for method, operation in operations.items()
+]
+IDS = [f"{method} {path}" for method, path, _ in OPERATIONS]
+
+
+def found(value: object, key: str) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == key:
+                yield inner
+            yield from found(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from found(inner, key)
+
+
+def test_every_reference_leads_somewhere() -> None:
+    schemas = {f"#/components/schemas/{name}" for name in DOCUMENT["components"]["schemas"]}
+    assert {ref for ref in found(DOCUMENT, "$ref") if isinstance(ref, str)} <= schemas
+
+
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=IDS)
+def test_every_operation_says_what_it_does_and_how_it_may_fail(
+    method: str, path: str, operation: dict[str, Any]
+) -> None:
+    assert operation["summary"], (method, path)
+    assert operation["description"], (method, path)
+    assert {"503", "421"} <= operation["responses"].keys()
+    for status, response in operation["responses"].items():
+        assert response["description"]
+        if int(status) >= 400:
+            content = response["content"]["application/problem+json"]
+            for code, example in content["examples"].items():
+                assert problems.status_of(code) == int(status) == example["value"]["status"]
+    if "requestBody" in operation:
+        assert {"413", "415"} <= operation["responses"].keys()
+
+
+def test_list_items_are_jobs_without_what_is_large() -> None:
+    schemas = DOCUMENT["components"]["schemas"]
+    item, whole = schemas["JobListItem"]["properties"], schemas["JobView"]["properties"]
+    assert whole.keys() - item.keys() == {"payload", "result"}
+    assert "stack" not in schemas["JobListError"]["properties"]
+    assert item["kind"]["description"] == JobView.model_fields["kind"].description
+
+
+def test_operation_ids_are_unique() -> None:
+    ids = [operation["operationId"] for _, _, operation in OPERATIONS]
+    assert len(ids) == len(set(ids))
