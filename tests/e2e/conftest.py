@@ -1,0 +1,32 @@
+"""A real browser on the real platform; what the pages complain about fails the test."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.e2e.visit import CHROMIUM, FLAGS, Visit
+from tests.support.platform import Platform
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser per module: it must be gone before a test with an event loop of its own runs."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def stranger(chromium: Browser, platform: Platform) -> Iterator[Visit]:
+    """Somebody at the console who has not logged in."""
+    with Visit(chromium, platform) as visit:
+        yield visit
+
+
+@pytest.fixture
+def admin(stranger: Visit) -> Visit:
+    """Somebody who has logged in as `admin` and sees the jobs."""
+    stranger.log_in()
+    return stranger
