@@ -16,12 +16,12 @@ _TRIES = 100
 
 
 def free_port() -> int:
-    """A port that nobody listens on, below those that outgoing connections take: nobody gets it while we are stopped."""
+    """A port that nobody listens on, outside of those that outgoing connections take while we are stopped."""
     lowest_outgoing = int(_OUTGOING.read_text().split()[0]) if _OUTGOING.exists() else 0
     for _ in range(_TRIES if lowest_outgoing > _LOWEST else 0):
-        port = _LOWEST + secrets.randbelow(lowest_outgoing - _LOWEST)
-        if is_free(port):
-            return port
+        candidate = _LOWEST + secrets.randbelow(lowest_outgoing - _LOWEST)
+        if is_free(candidate):
+            return candidate
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
