@@ -3,7 +3,8 @@
 After 20 alike in a minute, one event sums up the rest.
 """
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Generic, TypeVar
@@ -41,6 +42,32 @@ class Tally(Generic[Key, Sample]):
         minute.last = sample
         return False
 
+    @contextmanager
+    def attempt(self) -> Iterator[Callable[[Key, Sample, datetime], bool]]:
+        """Count within a transaction by the given `add`: if the block raises, nothing of it was counted."""
+        added: list[Key] = []
+
+        def add(key: Key, sample: Sample, at: datetime) -> bool:
+            added.append(key)
+            return self.add(key, sample, at)
+
+        try:
+            yield add
+        except BaseException:
+            for key in added:
+                minute = self._minutes.get(key)
+                if minute is not None:
+                    minute.suppressed -= minute.seen > EVENTS_PER_MINUTE
+                    minute.seen -= 1
+            raise
+
+    def put_back(self, closed: Iterable[tuple[Key, Sample, int]], at: datetime) -> None:
+        """Count those again whose summary could not be recorded."""
+        for key, sample, suppressed in closed:
+            minute = self._minutes.setdefault(key, _Minute(at))
+            minute.suppressed += suppressed
+            minute.last = minute.last or sample
+
     def due(self, at: datetime) -> list[tuple[Key, Sample, int]]:
         """Close the minutes that are over.
 
@@ -48,9 +75,15 @@ class Tally(Generic[Key, Sample]):
         """
         over = [key for key, minute in self._minutes.items() if at - minute.since >= _MINUTE]
         closed = [(key, self._minutes.pop(key)) for key in over]
-        return [(key, minute.last, minute.suppressed) for key, minute in closed if minute.last is not None]
+        return _summaries(closed)
 
     def rest(self) -> list[tuple[Key, Sample, int]]:
         """Close everything, at the end of the process."""
         closed, self._minutes = self._minutes, {}
-        return [(key, minute.last, minute.suppressed) for key, minute in closed.items() if minute.last is not None]
+        return _summaries(closed.items())
+
+
+def _summaries(closed: Iterable[tuple[Key, _Minute[Sample]]]) -> list[tuple[Key, Sample, int]]:
+    return [
+        (key, minute.last, minute.suppressed) for key, minute in closed if minute.last is not None and minute.suppressed
+    ]

@@ -151,37 +151,27 @@ class Ledger:
         raise AssertionError
 
     async def _write(self, lock: LockRows, plan: Plan, known: Sequence[Wish]) -> list[Settled]:
-        async with self._journal.transaction() as tx:
-            claims = await outcomes.claim(tx, [wish.delivered for wish in known if wish.delivered])
-            holders = await _lock_unique_keys(tx, known)
-            tx.locking(LockOrder.ROWS)
-            locked = await lock(tx.conn)
-            clock = await tx.conn.execute("SELECT clock_timestamp()")
-            held = [rows.held(row) for row in await locked.fetchall()]
-            now = await _one(clock)
-            batch = _Batch(
-                now=now,
-                stored=await claims.stored() if claims else {},
-                holders={(kind, key): holder for kind, key, holder in await holders.fetchall()} if holders else {},
-                jobs={item.job.id: item for item in held},
-            )
-            for wish in plan(held, now):
-                batch.settle(wish)
-            events = batch.events + self._refusal_events(batch)
-            first = await tx.append(events)
-            await batch.write(tx, first)
+        with self.refusals.attempt() as count_refusal:
+            async with self._journal.transaction() as tx:
+                claims = await outcomes.claim(tx, [wish.delivered for wish in known if wish.delivered])
+                holders = await _lock_unique_keys(tx, known)
+                tx.locking(LockOrder.ROWS)
+                locked = await lock(tx.conn)
+                clock = await tx.conn.execute("SELECT clock_timestamp()")
+                held = [rows.held(row) for row in await locked.fetchall()]
+                now = await _one(clock)
+                batch = _Batch(
+                    now=now,
+                    stored=await claims.stored() if claims else {},
+                    holders={(kind, key): holder for kind, key, holder in await holders.fetchall()} if holders else {},
+                    jobs={item.job.id: item for item in held},
+                )
+                for wish in plan(held, now):
+                    batch.settle(wish)
+                events = batch.events + _refusal_events(batch, count_refusal)
+                first = await tx.append(events)
+                await batch.write(tx, first)
         return batch.settled
-
-    def _refusal_events(self, batch: "_Batch") -> list[NewEvent]:
-        found: list[NewEvent] = []
-        for settled in batch.settled:
-            wish, decision = settled.wish, settled.decision
-            if wish.delivered is None or not isinstance(decision, Rejected):
-                continue
-            if self.refusals.add((wish.cause.actor.id, decision.code), wish, batch.now):
-                status = settled.held.job.status if settled.held else None
-                found.append(refusal(wish, decision.code, status=status, at=batch.now))
-        return found
 
     async def sum_up_refusals(self, now: datetime, *, closing: bool = False) -> int:
         """Record one event for each actor and code whose refusals were too many to record singly.
@@ -191,8 +181,12 @@ class Ledger:
         due = self.refusals.rest() if closing else self.refusals.due(now)
         if due:
             events = [refusal(wish, key[1], at=now, count=count) for key, wish, count in due]
-            async with self._journal.transaction() as tx:
-                await tx.append(events)
+            try:
+                async with self._journal.transaction() as tx:
+                    await tx.append(events)
+            except BaseException:
+                self.refusals.put_back(due, now)
+                raise
         return len(due)
 
 
@@ -338,6 +332,18 @@ class _Batch:
         await outcomes.store(tx, list(self._decided.values()))
         tx.locking(LockOrder.COUNTERS)
         await rows.count(tx.conn, self._moves)
+
+
+def _refusal_events(batch: _Batch, count: Callable[[tuple[str, str], Wish, datetime], bool]) -> list[NewEvent]:
+    found: list[NewEvent] = []
+    for settled in batch.settled:
+        wish, decision = settled.wish, settled.decision
+        if wish.delivered is None or not isinstance(decision, Rejected):
+            continue
+        if count((wish.cause.actor.id, decision.code), wish, batch.now):
+            status = settled.held.job.status if settled.held else None
+            found.append(refusal(wish, decision.code, status=status, at=batch.now))
+    return found
 
 
 def _bodyless(settled: Settled) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from jobplane.contracts.jobs import JobStatus, StopState
+from jobplane.contracts.jobs import FINISHED, JobStatus, StopState
 from jobplane.jobs.job import Job
 
 _FIELDS: Final = tuple(field.name for field in fields(Job))
@@ -80,12 +80,13 @@ async def write(conn: AsyncConnection[Any], changed: Sequence[Held], now: dateti
     """Insert the new jobs and update the others; every one was locked by this transaction."""
     new = [item for item in changed if item.version_read == 0]
     old = [item for item in changed if item.version_read > 0]
-    async with conn.cursor() as cursor:
-        if new:
-            await cursor.executemany(_INSERT, [_insert_values(item, now) for item in new])
+    old.sort(key=lambda item: item.job.status not in FINISHED)  # who gives up a unique key goes before who takes it
     async with conn.cursor() as cursor:
         if old:
             await cursor.executemany(_UPDATE, [_update_values(item, now) for item in old])
+    async with conn.cursor() as cursor:
+        if new:
+            await cursor.executemany(_INSERT, [_insert_values(item, now) for item in new])
 
 
 def _lease_end(item: Held, now: datetime) -> datetime | None:
