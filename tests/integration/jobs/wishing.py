@@ -9,8 +9,9 @@ from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor, worker
 from jobplane.contracts.commands import AnyJobCommand, CreateJob
 from jobplane.contracts.ids import JobId
+from jobplane.contracts.job_events import ErrorFact
 from jobplane.jobs import bodies
-from jobplane.jobs.decider import AnyCommand, LeaseJob
+from jobplane.jobs.decider import AnyCommand, FailJob, LeaseJob
 from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Cause, Delivered, Ledger, Settled, Wish
 from tests.integration.jobs.driving import ADMIN, KIND
@@ -56,5 +57,15 @@ async def start(ledger: Ledger, job_id: JobId, *, lease_ms: int = 1000, name: st
     """Give one job to a worker."""
     [settled] = await ledger.settle([by_worker(LeaseJob(job_id, name, secrets.token_hex(16), lease_ms), name)])
     assert settled.event is not None, settled.decision
+    assert settled.held is not None
+    return settled.held.job
+
+
+async def failed(ledger: Ledger, **more: Any) -> Job:
+    """A job that has failed."""
+    created = await create(ledger, max_attempts=1, **more)
+    running = await start(ledger, created.id)
+    error = ErrorFact(type="ValueError", fingerprint="f" * 16)
+    [settled] = await ledger.settle([by_worker(FailJob(created.id, running.token or "", error))])
     assert settled.held is not None
     return settled.held.job
