@@ -1,30 +1,22 @@
 """`jobplane journal`: what an operator decides when journal and bus tell two histories."""
 
 import asyncio
-import json
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from jobplane.chassis import bus, database
-from jobplane.chassis.journal import Journal
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.target import DEFAULT_DATA, DataOption
-from jobplane.contracts.queries import JournalFigures
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
 from jobplane.local import credentials
 from jobplane.local.addresses import Addresses
-from jobplane.local.credentials import role_of
 from jobplane.local.data_dir import DataDirectory
 from jobplane.local.ports import LOOPBACK
 
 app = typer.Typer(help="Decide what to do when journal and bus disagree.", no_args_is_help=True)
-
-_STREAM_NOT_FOUND = 10059
-_TIMEOUT_S = 5
 
 
 class Owner(StrEnum):
@@ -56,10 +48,12 @@ def new_epoch(owner: OwnerArgument, data: DataOption = DEFAULT_DATA, *, yes: Yes
 
         jobplane journal new-epoch jobs
     """
+    from jobplane.cli import epochs  # noqa: PLC0415 - database and bus clients that other commands need not load
+
     addresses = _addresses(data)
     if not yes:
         typer.confirm(f"The stream {_STREAMS[owner]} is deleted and begins anew. Go on?", abort=True)
-    figures = asyncio.run(_open(addresses, owner))
+    figures = asyncio.run(epochs.begin(addresses, owner, _STREAMS[owner]))
     typer.echo(f"epoch {figures.epoch} of {owner} begins at position {figures.first}")
 
 
@@ -75,30 +69,3 @@ def _addresses(data: Path) -> Addresses:
         roles=known.roles,
         nats_users=known.nats_users,
     )
-
-
-async def _open(addresses: Addresses, owner: Owner) -> JournalFigures:
-    """First the journal goes on beyond the stream, then the stream ends; the service's relay makes it anew."""
-    topology = await bus.connect(addresses.nats_as("topology"), user="topology", name="new epoch")
-    pool = await database.open_pool(
-        addresses.database_as(role_of(owner)), schema=owner, service="new epoch", max_size=2
-    )
-    try:
-        info = await _api(topology, f"STREAM.INFO.{_STREAMS[owner]}")
-        figures = await Journal(pool).open_epoch(info["state"]["last_seq"] if info else 0)
-        await _api(topology, f"STREAM.DELETE.{_STREAMS[owner]}")
-    finally:
-        await pool.close()
-        await bus.close(topology)
-    return figures
-
-
-async def _api(nc: bus.Connection, call: str) -> dict[str, Any] | None:
-    """What JetStream answers; none if there is no such stream."""
-    answer: dict[str, Any] = json.loads((await nc.request(f"$JS.API.{call}", b"", timeout=_TIMEOUT_S)).data)
-    error = answer.get("error")
-    if error is None:
-        return answer
-    if error.get("err_code") == _STREAM_NOT_FOUND:
-        return None
-    raise Failed(f"JetStream refused: {error.get('description', error)}")
