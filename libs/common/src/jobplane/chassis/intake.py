@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from jobplane.chassis import database
+from jobplane.chassis import database, metrics
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.topology import ConsumerSpec
 
@@ -144,7 +144,8 @@ class Intake:
         """Handle a batch; while the database is away, hold it (telling the server so) and pull nothing."""
         while not stop.is_set():
             try:
-                verdicts = await self._handle(batch)
+                with metrics.batch(f"intake {self._consumer.name}", len(batch)):
+                    verdicts = await self._handle(batch)
             except Exception as error:
                 if not (database.is_away(error) or isinstance(error, Unavailable)):
                     raise
@@ -195,5 +196,6 @@ class Intake:
                 "intake.dead_letter_failed", subject=delivery.subject, answer=answer.data.decode(errors="replace")
             )
             return False
+        metrics.counter("jobplane_dead_letters_total").labels(self._dead_letters.split(".")[1]).inc()
         log.warning("intake.dead_letter", subject=delivery.subject, reason=str(reason))
         return True

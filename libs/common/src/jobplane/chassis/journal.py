@@ -137,6 +137,8 @@ class Journal:
     def __init__(self, pool: AsyncConnectionPool, on_append: Callable[[], None] = lambda: None) -> None:
         self.pool = pool
         self.on_append = on_append
+        self.head = 0
+        """The last position that this process has appended; 0 before the first."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -154,6 +156,7 @@ class Journal:
                 if conn.info.transaction_status in {TransactionStatus.INERROR, TransactionStatus.INTRANS}:
                     await conn.rollback()
         if tx.head is not None:
+            self.head = max(self.head, tx.head)
             self.on_append()
 
     async def after(self, position: int, limit: int) -> list[EventRecord]:

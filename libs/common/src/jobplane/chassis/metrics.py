@@ -1,6 +1,9 @@
 """Every metric of the platform: name, unit, what it means and what to do about it; nothing else may be measured."""
 
+import contextlib
 import functools
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -18,7 +21,6 @@ GaugeName = Literal[
     "jobplane_journal_halted",
     "jobplane_live_clients",
     "jobplane_projection_halted",
-    "jobplane_projection_lag_events",
     "jobplane_relay_lag_events",
 ]
 HistogramName = Literal[
@@ -116,13 +118,6 @@ GAUGES: Final = (
         ("projection",),
     ),
     Metric(
-        "jobplane_projection_lag_events",
-        "events",
-        "Events in the stream that a projection has not applied yet.",
-        "Growing: the database of that service is slow, or its reader is stuck.",
-        ("projection",),
-    ),
-    Metric(
         "jobplane_relay_lag_events",
         "events",
         "Events in the journal that are not in the stream yet.",
@@ -204,6 +199,17 @@ def histogram(name: HistogramName) -> Histogram:
     """The histogram of that name; the same one at every call."""
     metric = _BY_NAME[name]
     return Histogram(name, metric.meaning, metric.labels, registry=_registry(), buckets=metric.buckets)
+
+
+@contextlib.contextmanager
+def batch(writer: str, messages: int) -> Iterator[None]:
+    """Measure size and duration of one micro-batch of a writer."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        histogram("jobplane_batch_messages").labels(writer).observe(messages)
+        histogram("jobplane_batch_seconds").labels(writer).observe(time.perf_counter() - started)
 
 
 def text() -> bytes:

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from jobplane.chassis import metrics
+
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
@@ -16,8 +18,11 @@ class MicroBatch(Generic[Item, Answer]):
     caller of that batch.
     """
 
-    def __init__(self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, most: int = 512) -> None:
+    def __init__(
+        self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Answer]]], *, name: str = "batch", most: int = 512
+    ) -> None:
         self._work = work
+        self._name = name
         self._most = most
         self._waiting: deque[tuple[Item, asyncio.Future[Answer]]] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -42,7 +47,8 @@ class MicroBatch(Generic[Item, Answer]):
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
             try:
-                answers = await self._work([item for item, _ in batch])
+                with metrics.batch(self._name, len(batch)):
+                    answers = await self._work([item for item, _ in batch])
             except Exception as error:  # noqa: BLE001 - handed to every caller, none is swallowed
                 for _, future in batch:
                     if not future.done():

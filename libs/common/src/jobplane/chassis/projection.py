@@ -11,7 +11,7 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import database
+from jobplane.chassis import database, metrics
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.reader import StreamReader
 from jobplane.contracts.envelope import EventRecord, event_from_message
@@ -142,6 +142,7 @@ class Projection:
 
     async def _halt(self, reason: str) -> None:
         self.halted = reason
+        metrics.gauge("jobplane_projection_halted").labels(self._name).set(1)
         log.error("projection.halted", projection=self._name, reason=reason)
         async with self._pool.connection() as conn:
             await conn.execute("UPDATE checkpoint SET halted = %s WHERE name = %s", (reason, self._name))

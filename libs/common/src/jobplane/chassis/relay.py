@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
-from jobplane.chassis import bus, streams, tracing
+from jobplane.chassis import bus, metrics, streams, tracing
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.envelope import EventRecord, event_headers
@@ -75,11 +75,16 @@ class Relay:
         self._create = create
         self._last: int | None = None
         self._wanted = asyncio.Event()
+        metrics.gauge("jobplane_relay_lag_events").labels(stream).set_function(self._lag)
 
     @property
     def relayed(self) -> int:
         """The last sequence known to be in the stream; 0 before the first look."""
         return self._last or 0
+
+    def _lag(self) -> int:
+        """Events that this process appended and has not seen in the stream."""
+        return max(0, self._journal.head - self.relayed)
 
     def nudge(self) -> None:
         """There may be something to publish."""
@@ -104,6 +109,7 @@ class Relay:
                     log.warning("relay.waiting", stream=self._stream, error=type(error).__name__, detail=waiting)
                 self._last = None
             except Diverged as error:
+                metrics.gauge("jobplane_journal_halted").labels(self._source).set(1)
                 await self._journal.halt(str(error))
             try:
                 await asyncio.wait_for(self._wanted.wait(), poll_s)
@@ -150,6 +156,7 @@ class Relay:
         if end.event_id is not None and end.event_id != await self._journal.event_id_at(end.last_seq):
             msg = f"{self._stream} holds another event at {end.last_seq} than the journal"
             raise Diverged(msg)
+        metrics.gauge("jobplane_journal_halted").labels(self._source).set(0)
         return end.last_seq
 
     async def _end(self) -> StreamEnd:

@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from jobplane.chassis import tracing
+from jobplane.chassis import metrics, tracing
 from jobplane.chassis.bus import Connection
 from jobplane.contracts import subjects
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage, CommandOutcome
@@ -95,12 +95,16 @@ class ControlBus:
             async with asyncio.timeout(_ACCEPT_S) as limit:
                 await flight.accepted
                 limit.reschedule(begun + wait_s)
-                return await flight.outcome
+                outcome = await flight.outcome
+            seconds = asyncio.get_running_loop().time() - begun
+            metrics.histogram("jobplane_command_seconds").labels(message.command.type).observe(seconds)
         except TimeoutError:
             if flight.accepted.done():
                 return None
             detail = "The command was not confirmed in time. Ask again with the same Idempotency-Key."
             raise NotAccepted(detail, certain=False) from None
+        else:
+            return outcome
         finally:
             self._flights.pop(number, None)
 

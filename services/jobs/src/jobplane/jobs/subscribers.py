@@ -40,8 +40,8 @@ class WorkerProtocol:
         self._nc = nc
         self._leases = leases
         self._effects = effects
-        self._beats: MicroBatch[Beat, BeatReply] = MicroBatch(beats.serve, most=64)
-        self._reports: MicroBatch[DoneReport, DoneReply] = MicroBatch(reports.serve, most=64)
+        self._beats: MicroBatch[Beat, BeatReply] = MicroBatch(beats.serve, name="beats", most=64)
+        self._reports: MicroBatch[DoneReport, DoneReply] = MicroBatch(reports.serve, name="reports", most=64)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property

@@ -25,6 +25,7 @@ from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, s
 from jobplane.jobs.effects import Effects
 from jobplane.jobs.handlers import CommandHandler
 from jobplane.jobs.ledger import Ledger, Settled
+from jobplane.jobs.measures import measure
 from jobplane.jobs.settings import Settings
 from jobplane.jobs.subscribers import WorkerProtocol, serve_queries
 
@@ -173,6 +174,7 @@ class Wiring:
 
     def _after_commit(self, settled: Sequence[Settled]) -> None:
         self._effects.after_commit(settled)
+        measure(settled, clock.now())
 
     def _nudge_relay(self) -> None:
         self._relay.nudge()
