@@ -71,7 +71,7 @@ class StreamReader:
                 while not self._closed:
                     yield await self._take()
             except (_Lost, NatsError, OSError, TimeoutError) as error:
-                if not warned:
+                if not warned and not self._closed:
                     log.info("reader.restarts", stream=self._stream, next=self._next, reason=str(error) or repr(error))
                 warned = True
                 await self._end(delete=False)
@@ -174,11 +174,11 @@ class StreamReader:
         self._arrived.set()
 
     def _status(self, headers: dict[str, str]) -> None:
-        """A pull ended or a heartbeat came."""
-        status = headers.get("Status", "")
-        if status == "100":
+        """A heartbeat came, or a pull ended before it was filled."""
+        status, reason = headers.get("Status"), headers.get("Description", "")
+        if status == "100" or reason == "Batch Completed":
             return
-        if status in {"404", "408"} or (status == "409" and "MaxBytes" in headers.get("Description", "")):
+        if status in {"404", "408"} or reason == "Message Size Exceeds MaxBytes":
             self._requested = max(0, self._requested - int(headers.get("Nats-Pending-Messages", self._batch)))
             return
         self._lost = True  # 503: no such consumer; 409: deleted, or its server is going away
