@@ -79,7 +79,7 @@ class Leases:
         self._pool = pool
         self._desks: dict[str, _Desk] = {}
         self._answers: dict[tuple[str, str], asyncio.Future[LeaseReply]] = {}
-        self._waiting: dict[str, tuple[_Desk, _Poll]] = {}
+        self._waiting: dict[tuple[str, str], tuple[_Desk, _Poll]] = {}
 
     async def lease(self, queue: str, request: LeaseRequest) -> LeaseReply:
         """The answer to a long poll; the same for a repeated `request_id`, which with no wait of its own ends it."""
@@ -87,12 +87,12 @@ class Leases:
             return LeaseReply(error="invalid", detail="A queue is named by a-z, 0-9, _ and -, at most 64 of them.")
         earlier = self._answers.get(_key(request))
         if earlier is not None:
-            if request.wait_ms == 0 and request.request_id in self._waiting:
-                _withdraw(*self._waiting[request.request_id])
+            if request.wait_ms == 0 and _key(request) in self._waiting:
+                _withdraw(*self._waiting[_key(request)])
             return await asyncio.shield(earlier)
         if request.repeated and (given := await self._given(request)):
             return LeaseReply(jobs=given)
-        answer = asyncio.ensure_future(self._poll(queue, request))
+        answer = asyncio.ensure_future(self._poll(*self._enter(queue, request)))
         self._remember(request, answer)
         return await asyncio.shield(answer)
 
@@ -115,15 +115,20 @@ class Leases:
         while len(self._answers) > _REMEMBERED:
             self._answers.pop(next(iter(self._answers)))
 
-    async def _poll(self, queue: str, request: LeaseRequest) -> LeaseReply:
+    def _enter(self, queue: str, request: LeaseRequest) -> tuple[_Desk, _Poll]:
+        """Let the request wait; at once, so that a repetition right behind it finds it waiting."""
         desk = self._desks.setdefault(queue, _Desk())
         poll = _Poll(request, asyncio.get_running_loop().create_future())
         desk.polls.append(poll)
         desk.called.set()
         if desk.task is None or desk.task.done():
             desk.task = asyncio.create_task(self._serve(queue, desk), name=f"leases {queue}")
+        self._waiting[_key(request)] = (desk, poll)
+        return desk, poll
+
+    async def _poll(self, desk: _Desk, poll: _Poll) -> LeaseReply:
+        request = poll.request
         timer = asyncio.get_running_loop().call_later(request.wait_ms / 1000, _expire, desk, poll)
-        self._waiting[request.request_id] = (desk, poll)
         try:
             return LeaseReply(jobs=await poll.answer)
         except Unavailable as error:
@@ -131,7 +136,7 @@ class Leases:
             return LeaseReply(error="unavailable", detail=error.detail)
         finally:
             timer.cancel()
-            del self._waiting[request.request_id]
+            del self._waiting[_key(request)]
 
     async def _serve(self, queue: str, desk: _Desk) -> None:
         """Claim for all who wait, whenever there may be something."""
