@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import JsonValue
 
+from jobplane.chassis import bus as buses
+from jobplane.contracts import subjects
 from jobplane.contracts.jobs import JobStatus, StopState
+from jobplane.contracts.workers import LeaseReply, LeaseRequest
 from jobplane.worker import Context, Fatal
 from jobplane.worker.handlers import Handlers
 from tests.integration.worker.conftest import Start
@@ -131,6 +134,21 @@ async def test_a_run_outlives_an_outage_of_the_bus(
     bus.start()
     done = await platform.becomes(job, JobStatus.COMPLETED)
     assert (done.result, done.run) == ("done", 1)
+
+
+@pytest.mark.usefixtures("platform")
+async def test_a_long_poll_is_ended_by_its_repetition_without_a_wait(bus: Bus) -> None:
+    nc = await buses.connect(bus.url("worker"), user="worker", name="test worker")
+    answers = await nc.subscribe(inbox := nc.new_inbox())
+    for repeated, wait_ms in ((False, 30_000), (True, 0)):
+        request = LeaseRequest(
+            request_id="0" * 8, worker="w-1", kinds=["k"], wait_ms=wait_ms, repeated=repeated, lease_ms=1000
+        )
+        await nc.publish(subjects.lease("default"), request.model_dump_json().encode(), reply=inbox)
+    for _ in range(2):
+        answer = await answers.next_msg(timeout=10)
+        assert LeaseReply.model_validate_json(answer.data) == LeaseReply()
+    await buses.close(nc)
 
 
 async def test_jobs_of_several_queues_are_all_run(platform: RealJobs, handlers: Handlers, start: Start) -> None:

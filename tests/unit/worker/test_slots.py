@@ -5,7 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobplane.worker.slots import AHEAD_S, MAX_AHEAD, Slots
+from jobplane.worker.slots import AHEAD_S, MAX_AHEAD, MAX_UNREPORTED, Slots
 
 
 def run(slots: Slots, ran_s: float, times: int = 1) -> None:
@@ -72,6 +72,15 @@ def test_a_slot_that_did_not_come_ends_it() -> None:
     run(slots, 0.0001, times=300)
     slots.stalled()
     assert slots.capacity == 8
+
+
+def test_a_worker_whose_reports_are_not_answered_takes_less() -> None:
+    slots = Slots(4)
+    for _ in range(MAX_UNREPORTED + 3):
+        slots.reporting()
+    assert slots.room == 1
+    slots.reported()
+    assert slots.room == 2
 
 
 @given(st.integers(1, 64), st.lists(st.floats(0, 10), max_size=200))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import sys
 import threading
 
 import pytest
@@ -15,9 +16,9 @@ async def test_an_answer_and_an_exception_come_back() -> None:
     threads = Threads(2)
     assert await threads.run(lambda a, b: a + b, 1, b=2) == 3
     with pytest.raises(KeyError):
-        await threads.run({}.__getitem__, "missing")
+        await threads.run(dict[str, int]().__getitem__, "missing")
     with pytest.raises(SystemExit):
-        await threads.run(exit)
+        await threads.run(sys.exit)
 
 
 async def test_a_thread_sees_what_its_caller_has_set() -> None:

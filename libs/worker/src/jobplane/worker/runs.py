@@ -81,7 +81,7 @@ class Runs:
         for job in jobs:
             handler = self._handlers.get(job.kind)
             if handler is None or self._closing:
-                self._reports.add(job, outcomes.released(job))
+                self._tell(job, outcomes.released(job))
                 continue
             run = Run(job, handler, Context(job, self._threads))
             earlier = self._held.get(job.job)
@@ -103,9 +103,8 @@ class Runs:
 
     def accepted(self, job: JobId, token: str) -> None:
         """The outcome of that run was answered for good: it is no longer held."""
-        run = self._held.get(job)
-        if run is not None and run.job.token == token:
-            del self._held[job]
+        self._slots.reported()
+        self._forget(job, token)
 
     def close(self) -> None:
         """Start no more: whatever comes is given back."""
@@ -129,18 +128,16 @@ class Runs:
         if rest:
             log.info("worker.released", runs=len(rest))
             await asyncio.wait([run.task for run in rest if run.task], timeout=STOPPING_S)
-        for run in list(
-            self._active
-        ):  # threads, and handlers that do not even end when cancelled: they end with the process
+        for run in list(self._active):  # threads, and handlers that ignore a cancel: they end with the process
             self._report(run, _after_error(run, Cancelled("the worker ends")))
 
     def _stop(self, run: Run, cause: Stop) -> None:
-        if run.stop is not None:
+        if run.stop is not None or run.reported:
             return
         log.info("worker.run_stopped", job_id=run.job.job, run=run.job.run, cause=str(cause))
         run.told_to_stop(cause)
         if cause in (Stop.LOST, Stop.TIMEOUT):
-            self.accepted(run.job.job, run.job.token)  # nobody waits for this outcome
+            self._forget(run.job.job, run.job.token)  # nobody waits for this outcome
         if run in self._ahead:
             self._ahead.remove(run)
             self._slots.waiting -= 1
@@ -190,9 +187,18 @@ class Runs:
             return
         run.reported = True
         if outcome is None:
-            self.accepted(run.job.job, run.job.token)
+            self._forget(run.job.job, run.job.token)
         else:
-            self._reports.add(run.job, outcome)
+            self._tell(run.job, outcome)
+
+    def _tell(self, job: LeasedJob, outcome: bytes) -> None:
+        self._slots.reporting()
+        self._reports.add(job, outcome)
+
+    def _forget(self, job: JobId, token: str) -> None:
+        run = self._held.get(job)
+        if run is not None and run.job.token == token:
+            del self._held[job]
 
 
 async def _outcome(run: Run, worker: str) -> bytes | None:

@@ -7,6 +7,8 @@ from typing import Final
 AHEAD_S: Final = 0.005
 """A leased job may wait about this long for its slot; no longer than fetching it when a slot is free would take."""
 MAX_AHEAD: Final = 64
+MAX_UNREPORTED: Final = 1024
+"""With more outcomes on their way than this, fewer jobs are leased: all that is held must fit into one beat."""
 _DECAY: Final = 0.05
 _UNKNOWN_S: Final = 1.0
 
@@ -18,6 +20,7 @@ class Slots:
         self.concurrency = concurrency
         self.running = 0
         self.waiting = 0
+        self._unreported = 0
         self._asked = 0
         self._typical_s = _UNKNOWN_S
         self._askers: deque[asyncio.Future[None]] = deque()
@@ -30,7 +33,8 @@ class Slots:
     @property
     def room(self) -> int:
         """How many jobs may be asked for now."""
-        return self.capacity - self.running - self.waiting - self._asked
+        behind = max(0, self._unreported - MAX_UNREPORTED)
+        return self.capacity - self.running - self.waiting - self._asked - behind
 
     async def ask(self, most: int) -> int:
         """Reserve room for 1 to `most` jobs as soon as there is some, in order of asking, until `answered`."""
@@ -60,6 +64,15 @@ class Slots:
         """A run ended after that time."""
         self.running -= 1
         self._typical_s = max(ran_s, self._typical_s + (ran_s - self._typical_s) * _DECAY)
+        self._invite()
+
+    def reporting(self) -> None:
+        """An outcome is on its way."""
+        self._unreported += 1
+
+    def reported(self) -> None:
+        """An outcome needs no more telling."""
+        self._unreported -= 1
         self._invite()
 
     def stalled(self) -> None:
