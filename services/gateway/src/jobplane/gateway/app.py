@@ -1,5 +1,6 @@
 """The web application: its routes, and the one shape of all its errors."""
 
+from http import HTTPStatus
 from typing import Final
 
 from fastapi import FastAPI, Request
@@ -16,6 +17,7 @@ from jobplane.gateway import assets as asset_files
 from jobplane.gateway import console, problems
 from jobplane.gateway.console import upload
 from jobplane.gateway.edge import Edge
+from jobplane.gateway.openapi import routes_of
 from jobplane.gateway.problems import FieldError
 from jobplane.gateway.routes import ROUTERS, docs
 from jobplane.gateway.wiring import Gateway
@@ -95,9 +97,18 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
 async def _on_http(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and (allowed := methods_of(request.url.path)):
+        headers["Allow"] = ", ".join(allowed)
     code = _CODE_OF_STATUS.get(error.status_code, "malformed_request")
     detail = {
         "not_found": "There is nothing at this address.",
         "method_not_allowed": f"{request.method} is not possible here.",
     }.get(code, str(error.detail))
-    return problems.response(code, detail, headers=error.headers)
+    return problems.response(code, detail, headers=headers)
+
+
+def methods_of(path: str) -> list[str]:
+    """The methods of an address of the API; the framework only tells those of the first route that it finds."""
+    routes = [route for route in routes_of(ROUTERS) if route.path_regex.match(path)]
+    return sorted({method for route in routes for method in route.methods or ()})

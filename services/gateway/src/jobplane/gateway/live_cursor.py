@@ -11,7 +11,8 @@ from jobplane.contracts.topology import EVT_ADMIN, EVT_HEALTH, EVT_JOBS
 STREAMS: Final = (EVT_JOBS, EVT_ADMIN, EVT_HEALTH)
 """The streams followed; everything here counts them in this order."""
 _LETTERS: Final = "jah"
-_CURSOR = re.compile(r"^(\d{1,9})((?:\.[jah]\d{1,18})+)$", re.ASCII)
+PATTERN: Final = r"^([0-9]{1,9})((?:\.[jah][0-9]{1,18})+)$"
+_CURSOR = re.compile(PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Cursor:
         Raises:
             Refused: `invalid_cursor`.
         """
-        match = _CURSOR.match(text)
+        match = _CURSOR.fullmatch(text)
         if match is None:
             raise Refused("invalid_cursor", "Last-Event-ID is the id of an event of this stream, such as 1.j120.a7.h0.")
         named = {part[0]: int(part[1:]) for part in match[2].removeprefix(".").split(".")}

@@ -127,6 +127,8 @@ def document(routers: Iterable[APIRouter], version: str) -> dict[str, Any]:
 
 def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]]:
     """Add what the dependencies of a route imply; gives the models of its body."""
+    for parameter in operation.get("parameters", ()):
+        _never_null(parameter)
     responses = operation["responses"]
     described = responses.pop("422", None)
     codes = [*_ALWAYS]
@@ -153,6 +155,15 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]
         _add(responses, "cross_site", key=str)
         _add(responses, "payload_too_large", key=str)
     return models
+
+
+def _never_null(parameter: dict[str, Any]) -> None:
+    """A parameter is text or left out; the null of its Python type cannot be sent."""
+    schema = parameter["schema"]
+    some = [choice for choice in schema.get("anyOf", ()) if choice != {"type": "null"}]
+    if len(some) == 1:
+        del schema["anyOf"]
+        parameter["schema"] = some[0] | schema
 
 
 def calls_of(dependant: Dependant) -> Iterator[Any]:

@@ -43,7 +43,6 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "reason_required": HTTPStatus.UNPROCESSABLE_ENTITY,
     "run_at_too_far": HTTPStatus.UNPROCESSABLE_ENTITY,
     "unknown_asset": HTTPStatus.UNPROCESSABLE_ENTITY,
-    "run_at_too_far": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,

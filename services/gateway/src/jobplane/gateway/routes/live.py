@@ -7,12 +7,13 @@ from starlette.responses import StreamingResponse
 
 from jobplane.contracts.errors import Unavailable
 from jobplane.gateway.auth import Viewer
-from jobplane.gateway.live_cursor import Cursor
+from jobplane.gateway.live_cursor import PATTERN, Cursor
 from jobplane.gateway.openapi import may_fail
 from jobplane.gateway.wiring import gateway_of
 
 router = APIRouter(prefix="/api/admin/live", tags=["live"])
 
+_ID: Final[dict[str, Any]] = {"pattern": PATTERN, "examples": ["1.j120.a7.h0"]}
 _SHOWS: Final[dict[int | str, dict[str, Any]]] = {
     200: {
         "description": "Events, for as long as the connection and the session last.",
@@ -40,7 +41,12 @@ async def live(
     request: Request,
     caller: Viewer,
     last_event_id: Annotated[
-        str | None, Header(max_length=200, description="The last id you got: the stream goes on right after it.")
+        str | None,
+        Header(
+            max_length=200,
+            description="The last id you got: the stream goes on right after it.",
+            json_schema_extra=_ID,
+        ),
     ] = None,
     last_event_id_param: Annotated[
         str | None,
@@ -48,6 +54,7 @@ async def live(
             alias="last_event_id",
             max_length=200,
             description="The same, where no header can be set (`1.j120` will do).",
+            json_schema_extra=_ID,
         ),
     ] = None,
 ) -> StreamingResponse:
