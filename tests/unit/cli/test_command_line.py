@@ -16,6 +16,7 @@ from jobplane.local.connections import CommandLine, NotRunning
     [
         (["up", "--demo"], ["up", "--demo", "-"]),
         (["up", "--demo", "--port", "1"], ["up", "--demo", "-", "--port", "1"]),
+        (["up", "--demo", "-h"], ["up", "--demo", "-", "-h"]),
         (["up", "--demo", "photos"], ["up", "--demo", "photos"]),
         (["jobs", "list"], ["jobs", "list"]),
     ],

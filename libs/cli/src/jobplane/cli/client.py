@@ -28,7 +28,11 @@ class Client:
         import httpx2  # noqa: PLC0415 - 0.15 s that `up` and --help need not pay
 
         self._target = target
-        self._http = httpx2.Client(base_url=f"{target.connection.url}/api/admin", timeout=_ANSWER_S)
+        # A proxy for the internet must not come between us and this machine.
+        elsewhere = target.token_file is None
+        self._http = httpx2.Client(
+            base_url=f"{target.connection.url}/api/admin", timeout=_ANSWER_S, trust_env=elsewhere
+        )
         self._away: type[Exception] = httpx2.TransportError
         self._token = _kept_token(target)
 

@@ -58,6 +58,6 @@ def with_builtin_demo(arguments: list[str]) -> list[str]:
     for index, argument in enumerate(arguments):
         completed.append(argument)
         following = arguments[index + 1 : index + 2]
-        if argument == "--demo" and (not following or following[0].startswith("--")):
+        if argument == "--demo" and (not following or following[0].startswith("-")):
             completed.append(str(up.BUILTIN))
     return completed
