@@ -1,7 +1,21 @@
-import os
+import subprocess
+import sys
 from uuid import UUID
 
 from jobplane.chassis.ids import new_id
+
+FORKS = """
+import os
+from jobplane.chassis.ids import new_id
+new_id()  # the generator has state before the fork
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        print(new_id(), flush=True)
+        os._exit(0)
+    os.waitpid(child, 0)
+print(new_id())
+"""
 
 
 def test_ids_are_uuid7_in_canonical_form() -> None:
@@ -17,18 +31,7 @@ def test_ids_of_one_process_ascend() -> None:
 
 
 def test_forked_children_make_ids_of_their_own() -> None:
-    new_id()  # the generator has state before the fork
-    made = [id_of_a_forked_child() for _ in range(4)]
-    assert len({*made, new_id()}) == 5
-
-
-def id_of_a_forked_child() -> str:
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(writer, new_id().encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(writer)
-    with os.fdopen(reader) as answer:
-        return answer.read()
+    done = subprocess.run([sys.executable, "-c", FORKS], check=True, capture_output=True, text=True)
+    made = done.stdout.split()
+    assert len(made) == 5
+    assert len(set(made)) == 5

@@ -11,7 +11,7 @@ import pytest
 from tests.support.waiting import eventually_sync
 
 HEAD = """
-import asyncio, sys, threading, time
+import asyncio, threading
 from jobplane.chassis import process
 from jobplane.contracts.errors import Unavailable
 async def main(stop):
@@ -53,12 +53,11 @@ def test_a_signal_lets_main_end(children: Children, number: signal.Signals) -> N
     assert [json.loads(line)["event"] for line in out.splitlines()] == ["process.stopping", "process.ended"]
 
 
-HANGING = {
-    "while True:\n        try: await asyncio.Event().wait()\n        except asyncio.CancelledError: pass": 1,
-    "await asyncio.Event().wait()": 1,
-    "time.sleep(60)": 1,
-    "asyncio.get_running_loop().run_in_executor(None, time.sleep, 60); await stop.wait()": 0,  # only a thread is left
-}
+CLINGS = "while True:\n        try: await asyncio.Event().wait()\n        except asyncio.CancelledError: pass"
+IGNORES = "await asyncio.Event().wait()"
+BLOCKS = "threading.Event().wait(60)"
+LEAVES_A_THREAD = "asyncio.get_running_loop().run_in_executor(None, threading.Event().wait, 60); await stop.wait()"
+HANGING = {CLINGS: 1, IGNORES: 1, BLOCKS: 1, LEAVES_A_THREAD: 0}
 
 
 def test_whatever_main_does_the_process_ends_within_four_seconds(children: Children) -> None:
@@ -68,7 +67,7 @@ def test_whatever_main_does_the_process_ends_within_four_seconds(children: Child
         child.send_signal(signal.SIGTERM)
     for child in started.values():
         child.communicate(timeout=10)
-    assert time.monotonic() - asked < 4.5  # half a second for the machine
+    assert time.monotonic() - asked < 5  # one second for a busy machine
     assert {body: child.returncode for body, child in started.items()} == HANGING
 
 
