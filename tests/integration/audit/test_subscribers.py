@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -176,6 +177,16 @@ async def test_a_message_that_is_no_event_is_dead_lettered_too(
     told = Following(pool, reader, following)
     assert await told.ready() is True
     assert told.detail()["dead_events"] == 1
+
+
+async def test_an_event_that_is_not_where_it_says_is_dead_lettered(
+    pool: AsyncConnectionPool, following: dict[str, Projection], jobs_relay: Connection
+) -> None:
+    first, second, _ = lifecycle(1)
+    await publish(jobs_relay, EVT_JOBS, [first, replace(second, position=1)])
+    await eventually(lambda: following[EVT_JOBS].position == 2)
+    assert [item.source_position for item in await items(pool)] == [1]
+    await assert_contiguous(pool, EVT_JOBS, 2)
 
 
 async def dead_letter(bus: Bus) -> tuple[dict[str, str], bytes]:

@@ -45,7 +45,9 @@ def test_a_healthy_fleet_has_no_complaint() -> None:
 
 
 def test_nobody_is_missed_before_there_was_time_to_hear_them() -> None:
-    assert measure({}, after(5), NOON, head) == []
+    names = {measured.rule for measured in measure({}, after(5), NOON, head)}
+    assert not names & {"fleet.service", "fleet.workers"}
+    assert {"fleet.service", "fleet.workers"} < {measured.rule for measured in measure({}, after(11), NOON, head)}
 
 
 def test_a_service_that_is_not_heard_fails() -> None:
@@ -87,3 +89,9 @@ def test_dead_events_are_a_warning() -> None:
     told = {"checkpoints": {"EVT_JOBS": 100, "EVT_ADMIN": 5}, "dead_events": 2}
     verdict = verdicts(fleet(audit=told))["projection.dead_events.audit"]
     assert (verdict.status, verdict.value) == (CheckStatus.WARN, 2)
+
+
+def test_a_stream_that_is_not_as_declared_is_a_warning() -> None:
+    found = verdicts(fleet(gateway={"drifts": ["the stream EVT_ADMIN has another max_bytes than declared"]}))
+    assert found["stream.drift.gateway"].status is CheckStatus.WARN
+    assert found["stream.drift.jobs"].status is CheckStatus.OK

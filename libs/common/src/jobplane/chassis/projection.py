@@ -117,7 +117,7 @@ class Projection:
                 msg = f"{self._stream} has {sequence} where {expected} comes next"
                 raise Hole(msg)
             try:
-                events.append(event_from_message(headers, data))
+                events.append(_event_at(sequence, headers, data))
             except InvalidMessage as error:
                 unreadable.append((sequence, data, str(error)))
         if unreadable and self._bury is None:
@@ -146,3 +146,11 @@ class Projection:
         log.error("projection.halted", projection=self._name, reason=reason)
         async with self._pool.connection() as conn:
             await conn.execute("UPDATE checkpoint SET halted = %s WHERE name = %s", (reason, self._name))
+
+
+def _event_at(sequence: int, headers: dict[str, str] | None, data: bytes) -> EventRecord:
+    event = event_from_message(headers, data)
+    if event.position != sequence:
+        msg = f"an event that says it is {event.position} is at {sequence}"
+        raise InvalidMessage(msg)
+    return event

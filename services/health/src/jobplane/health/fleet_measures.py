@@ -1,7 +1,7 @@
 """What heartbeats say of the whole: missing processes, blocked loops, lag of relays and projections; pure."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -13,15 +13,18 @@ SERVICES: Final = ("jobs", "audit", "health", "gateway")
 PROJECTIONS: Final[Mapping[str, tuple[str, ...]]] = {"audit": (EVT_JOBS, EVT_ADMIN), "health": (EVT_JOBS,)}
 """Who must follow which stream."""
 
+NOBODY: Final = (*(Measured("fleet.service", 0, kind) for kind in SERVICES), Measured("fleet.workers", 0))
+
 HeadAt = Callable[[str, datetime], int | None]
 """The last sequence of a stream at an instant, as far as known."""
 
 
 def measure(fleet: Fleet, now: datetime, listening_since: datetime, head_at: HeadAt) -> list[Measurement]:
     """All of it; who was not heard yet is not missed before there was time to hear them."""
-    if now - listening_since < LATE_AFTER + timedelta(seconds=1):
-        return []
-    return [*_presence(fleet, now), *_relays(fleet, now), *_projections(fleet, now, head_at)]
+    found = [*_presence(fleet, now), *_owners(fleet, now), *_projections(fleet, now, head_at)]
+    if now - listening_since > LATE_AFTER:
+        return found
+    return [measured for measured in found if measured not in NOBODY]
 
 
 def _presence(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
@@ -36,12 +39,15 @@ def _presence(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
     yield Measured("fleet.loop_lag", round(max(lags, default=0.0), 1))
 
 
-def _relays(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
-    """The jobs service is asked itself; the gateway tells its lag with its heartbeat."""
-    for seen in alive(fleet, now, "gateway")[:1]:
-        lag = seen.beat.detail.get("relay_lag")
-        if isinstance(lag, int | float):
-            yield Measured("relay.lag", lag, "gateway")
+def _owners(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
+    """Relay lag and stream drift as the owners of the streams tell them; the jobs service is asked for its lag."""
+    for kind in ("jobs", "gateway"):
+        for seen in alive(fleet, now, kind)[:1]:
+            drifts = seen.beat.detail.get("drifts")
+            yield Measured("stream.drift", len(drifts) if isinstance(drifts, list) else 0, kind)
+            lag = seen.beat.detail.get("relay_lag")
+            if kind != "jobs" and isinstance(lag, int | float):
+                yield Measured("relay.lag", lag, kind)
 
 
 def _projections(fleet: Fleet, now: datetime, head_at: HeadAt) -> Iterator[Measurement]:

@@ -12,7 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock, queries
 from jobplane.chassis.bus import Connection
-from jobplane.contracts.errors import JobplaneError
+from jobplane.contracts.errors import JobplaneError, Unavailable
 from jobplane.contracts.jobs import Stats
 from jobplane.contracts.queries import JournalFigures, Nothing
 from jobplane.contracts.topology import CMD, DLQ, EVT_ADMIN, EVT_JOBS, JOBS_INTAKE
@@ -91,15 +91,13 @@ class Probes:
     async def postgres(self) -> Sequence[Measurement]:
         """Latency, connections, size and the oldest transaction."""
         async with self._pool.connection(timeout=self._time_limit_s) as conn:
-            begun = time.perf_counter()
-            await conn.execute("SELECT 1")
-            latency_ms = (time.perf_counter() - begun) * 1000
+            latency_ms = await _quickest_ms(lambda: conn.execute("SELECT 1"))
             row = await (await conn.execute(_POSTGRES)).fetchone()
         if row is None:
             return [Unmeasured("postgres.connections", "No row")]
         used, usable, size, oldest_s = row
         return [
-            Measured("postgres.latency", round(latency_ms, 2)),
+            Measured("postgres.latency", latency_ms),
             Measured("postgres.connections", round(100 * used / usable, 1)),
             Measured("postgres.size", size),
             Measured("postgres.oldest_transaction", round(oldest_s or 0, 1)),
@@ -107,9 +105,10 @@ class Probes:
 
     async def nats(self) -> Sequence[Measurement]:
         """A ping and its answer."""
-        begun = time.perf_counter()
-        await self._nc.flush(timeout=max(1, round(self._time_limit_s)))
-        return [Measured("nats.round_trip", round((time.perf_counter() - begun) * 1000, 2))]
+        if not self._nc.is_connected:  # a ping would seem to succeed
+            raise Unavailable("the connection is down")
+        limit_s = max(1, round(self._time_limit_s))
+        return [Measured("nats.round_trip", await _quickest_ms(lambda: self._nc.flush(timeout=limit_s)))]
 
     async def storage(self) -> Sequence[Measurement]:
         """How full JetStream's storage is; nothing where the account has no limit."""
@@ -158,6 +157,16 @@ class Probes:
         if "error" in answer:
             raise JobplaneError(answer["error"].get("description", "refused"))
         return answer
+
+
+async def _quickest_ms(ask: Callable[[], Awaitable[object]]) -> float:
+    """How long an answer takes, the quickest of three: one slow answer may be our own event loop's fault."""
+    took: list[float] = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        await ask()
+        took.append((time.perf_counter() - begun) * 1000)
+    return round(min(took), 2)
 
 
 def _of_stream(probes: Probes, name: str) -> Probe:

@@ -85,6 +85,11 @@ RULES: Final[Mapping[str, Rule]] = {
         warn=80,
         fail=95,
     ),
+    "stream.drift": Rule(
+        "Settings of the service's streams that are not as declared",
+        "The service's log names them (streams.drift): mend the streams with the nats tool, the service alters none",
+        warn=1,
+    ),
     "commands.backlog": Rule(
         "Commands that are accepted but not yet decided",
         "See whether the jobs service is up and its database answers; more replicas share the work",
