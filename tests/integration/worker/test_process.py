@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from jobplane.chassis.object_store import ObjectStore
+from jobplane.contracts import assets
 from tests.integration.worker.fake_jobs import FakeJobs
 from tests.support.servers import Bus
 from tests.support.waiting import eventually
+from tests.unit.images.files import bomb, opened, photograph, picture
 
 HANDLERS = """
 import asyncio
@@ -78,6 +81,34 @@ async def test_a_worker_told_to_end_gives_back_what_does_not_finish(jobs: FakeJo
         long: "released",
         blocking: "released",
     }
+
+
+async def test_broken_files_fail_their_jobs_and_not_the_worker(jobs: FakeJobs, launch: Launch, tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/store"
+    store = ObjectStore(url)
+    files = {
+        "photo": photograph(6),
+        "empty": b"",
+        "text": b"not a picture",
+        "cut": picture(400, 300)[:1500],
+        "bomb": bomb(),
+    }
+    for name, data in files.items():
+        await store.put(assets.original(name), data)
+    worker = await launch(JOBPLANE_WORKER_MODULES="jobplane.images", JOBPLANE_OBJECT_STORE_URL=url)
+    made = {name: jobs.add("image.thumbnail", {"side": 30}, asset=name) for name in [*files, "missing"]}
+    await eventually(lambda: len(jobs.outcomes) == len(made), timeout=20)
+    errors = {name: jobs.outcomes[job].error for name, job in made.items()}
+    assert {name: error and (error.type, error.retryable) for name, error in errors.items()} == {
+        "photo": None,
+        "empty": ("EmptyFile", False),
+        "text": ("NotAPicture", False),
+        "cut": ("DamagedPicture", False),
+        "bomb": ("PictureTooLarge", False),
+        "missing": ("NoAsset", False),
+    }
+    assert opened(await store.get(assets.thumbnail("photo"))).size == (20, 30)
+    assert worker.returncode is None
 
 
 async def test_an_idle_worker_ends_at_once(jobs: FakeJobs, launch: Launch) -> None:

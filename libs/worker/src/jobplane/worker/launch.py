@@ -25,7 +25,7 @@ def import_handlers(modules: Sequence[str]) -> None:
     """
     here = str(Path.cwd())
     if here not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.append(here)  # at the end: a file of that directory must not stand for an installed module
     for name in modules:
         try:
             importlib.import_module(name)
