@@ -1,6 +1,7 @@
 """The embedded servers: safe by default, the same after a restart, gone when stopped."""
 
 import socket
+from pathlib import Path
 
 import nats
 import psycopg
@@ -8,7 +9,8 @@ import pytest
 
 from jobplane.local import roles
 from jobplane.local.postgres import PostgresServer
-from tests.support.servers import SECRETS, Bus, Database
+from jobplane.local.problems import CannotStart
+from tests.support.servers import SECRETS, Bus, Database, start_postgres
 from tests.support.waiting import eventually
 
 
@@ -70,3 +72,30 @@ def test_a_service_owns_nothing_and_sees_only_its_own_schema(blank_database: Dat
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 service.execute(statement)
+
+
+def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
+    directory = tmp_path / 'a "ü" and b\'s'
+    bus = Bus(directory)
+    bus.start()
+    bus.stop()
+    database = start_postgres(directory)
+    database.stop()
+    assert (directory / "postgres" / "PG_VERSION").exists()
+
+
+def test_an_interrupted_creation_is_not_mistaken_for_a_database(tmp_path: Path) -> None:
+    (tmp_path / "postgres.new").mkdir()
+    (tmp_path / "postgres.new" / "PG_VERSION").write_text("18\n")
+    server = start_postgres(tmp_path)
+    server.stop()
+    assert not (tmp_path / "postgres.new").exists()
+
+
+def test_a_database_of_another_major_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    cluster = tmp_path / "postgres"
+    cluster.mkdir()
+    (cluster / "PG_VERSION").write_text("9\n")
+    with pytest.raises(CannotStart, match="was written by PostgreSQL 9"):
+        start_postgres(tmp_path)
+    assert [file.name for file in cluster.iterdir()] == ["PG_VERSION"]

@@ -56,7 +56,7 @@ def configuration(port: int, store: Path, users: Iterable[UserSpec], passwords: 
             f"port: {port}",
             "max_payload: 1MB",
             "jetstream {",
-            f"  store_dir: {json.dumps(str(store))}",
+            f"  store_dir: {json.dumps(str(store), ensure_ascii=False)}",
             "  sync_interval: always",
             # The streams state their own limits; the default, a share of the free disk, refuses them on a small one.
             "  max_file_store: 64GB",

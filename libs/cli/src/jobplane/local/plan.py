@@ -21,7 +21,7 @@ PRELOAD: Final = (
     WORKER_MODULES,
 )
 _NOT_FOR_CHILDREN: Final = frozenset({"DATABASE_URL", "NATS_URL", "JOBPLANE_ADMIN_PASSWORD"})
-_DRAIN_S: Final = "2.5"
+_DRAIN_S: Final = "2.2"
 """What a worker gets to finish its runs, so that everything ends within five seconds."""
 
 

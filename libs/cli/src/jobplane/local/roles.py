@@ -1,5 +1,6 @@
 """The database, its schemas and its roles: an owner who migrates, and one role per service that owns nothing."""
 
+import contextlib
 from collections.abc import Mapping
 
 import psycopg
@@ -32,6 +33,7 @@ def prepare(admin_url: str, passwords: Mapping[str, str]) -> None:
             _let_owner_in(connection)
             for service in SERVICES:
                 _ensure_schema(connection, service, role_of(service))
+            _let_health_look(connection)
     except psycopg.errors.InsufficientPrivilege as error:
         message = (
             "The user of DATABASE_URL may not create roles and schemas "
@@ -58,6 +60,12 @@ def _let_owner_in(connection: psycopg.Connection) -> None:
     superuser = connection.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user").fetchone()
     if superuser != (True,):  # an ordinary administrator must be a member to make schemas for the owner
         connection.execute(sql.SQL("GRANT {} TO CURRENT_USER").format(sql.Identifier(OWNER)))
+
+
+def _let_health_look(connection: psycopg.Connection) -> None:
+    """The health service sees how old every transaction is; where the administrator may not grant that, it says so."""
+    with contextlib.suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        connection.execute(sql.SQL("GRANT pg_read_all_stats TO {}").format(sql.Identifier(role_of("health"))))
 
 
 def _ensure_schema(connection: psycopg.Connection, schema: str, role: str) -> None:
