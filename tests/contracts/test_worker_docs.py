@@ -4,15 +4,19 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
 from jobplane.chassis.settings import ProcessSettings
 from jobplane.contracts import fleet, workers
 from jobplane.contracts.message import Fact
+from jobplane.worker import Context
 from jobplane.worker.handlers import HANDLERS
 from jobplane.worker.settings import WorkerSettings
+from jobplane.worker.threads import Threads
 
-PAGE = (Path(__file__).parents[2] / "docs" / "workers.md").read_text()
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "workers.md").read_text()
+README = (ROOT / "README.md").read_text()
 EXAMPLES = re.findall(r"^```json (\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAMES = {"LeaseRequest", "LeaseReply", "Beat", "BeatReply", "Signal", "DoneReport", "DoneReply", "Heartbeat"}
 
@@ -46,12 +50,22 @@ def test_every_setting_is_explained() -> None:
         assert f"`JOBPLANE_{field.upper()}`" in PAGE
 
 
-async def test_the_first_example_works(monkeypatch: pytest.MonkeyPatch) -> None:
-    example = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0]
+@pytest.mark.parametrize(
+    ("page", "kind", "payload", "answer"),
+    [
+        (PAGE, "greet", {"name": "Ada"}, {"text": "Hello, Ada!"}),
+        (README, "mail.welcome", {"to": ["ada@example.org", "grace@example.org"]}, {"sent": 2}),
+    ],
+)
+async def test_the_first_example_has_ten_lines_and_works(
+    page: str, kind: str, payload: dict[str, JsonValue], answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)[0]
     monkeypatch.setattr(HANDLERS, "_functions", {})
     monkeypatch.setattr(HANDLERS, "_ready", {})
-    module = {"__name__": "greetings"}
-    exec(compile(example, "greetings.py", "exec"), module)
-    greet = HANDLERS["greet"]
-    assert await greet.function(None, greet.read({"name": "Ada"})) == {"text": "Hello, Ada!"}
+    exec(compile(example, "example.py", "exec"), {"__name__": "example"})
+    handler = HANDLERS[kind]
+    leased = next(text for name, text in EXAMPLES if name == "LeaseReply")
+    context = Context(workers.LeaseReply.model_validate_json(leased).jobs[0], Threads(1))
+    assert await handler.function(context, handler.read(payload)) == answer
     assert len([line for line in example.splitlines() if line.strip() and not line.startswith("#")]) <= 10
