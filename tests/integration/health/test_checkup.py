@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock
@@ -16,11 +17,11 @@ from jobplane.contracts.topology import DLQ
 from jobplane.health import history
 from jobplane.health.checkup import Checkup
 from jobplane.health.probes import Probes
-from jobplane.health.report import Unmeasured
+from jobplane.health.report import Measured, Unmeasured
 from jobplane.health.subscribers import Listener
 from jobplane.health.throughput import Cell, Counts
 from tests.integration.health.conftest import Connect, JobsPeer
-from tests.support.servers import Bus, PrivateDatabase
+from tests.support.servers import Bus, Database, PrivateDatabase
 from tests.support.waiting import eventually
 
 
@@ -53,6 +54,21 @@ async def test_a_healthy_platform_is_ok_and_tells_its_figures(checkup: Checkup, 
         assert isinstance(found[name].value, int | float), name
         assert found[name].advice, name
         assert found[name].since <= report.generated_at
+
+
+async def test_an_old_transaction_of_another_role_is_seen(
+    pool: AsyncConnectionPool, reader: Connection, database: Database
+) -> None:
+    async with await AsyncConnection.connect(database.url("jobs")) as other:
+        await other.execute("SELECT 1")
+        assert await eventually(lambda: _oldest_transaction(pool, reader)) >= 0.1
+
+
+async def _oldest_transaction(pool: AsyncConnectionPool, reader: Connection) -> float:
+    measured = {item.rule: item for item in await Probes(pool, reader).postgres()}["postgres.oldest_transaction"]
+    assert isinstance(measured, Measured)
+    assert isinstance(measured.value, float)
+    return measured.value
 
 
 async def test_a_platform_without_its_jobs_service_fails_with_advice(checkup: Checkup) -> None:

@@ -30,8 +30,11 @@ SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backe
        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
        pg_database_size(current_database()),
        (SELECT extract(epoch FROM clock_timestamp() - min(xact_start)) FROM pg_stat_activity
-        WHERE datname = current_database() AND backend_type = 'client backend')::float8
+        WHERE datname = current_database() AND backend_type = 'client backend')::float8,
+       pg_has_role('pg_read_all_stats', 'USAGE')
 """
+
+_BLIND: Final = "unknown: the health role needs pg_read_all_stats"
 
 Probe = Callable[[], Awaitable[Sequence[Measurement]]]
 
@@ -95,12 +98,12 @@ class Probes:
             row = await (await conn.execute(_POSTGRES)).fetchone()
         if row is None:
             return [Unmeasured("postgres.connections", "No row")]
-        used, usable, size, oldest_s = row
+        used, usable, size, oldest_s, sees_all = row
         return [
             Measured("postgres.latency", latency_ms),
             Measured("postgres.connections", round(100 * used / usable, 1)),
             Measured("postgres.size", size),
-            Measured("postgres.oldest_transaction", round(oldest_s or 0, 1)),
+            Measured("postgres.oldest_transaction", round(oldest_s or 0, 1) if sees_all else _BLIND),
         ]
 
     async def nats(self) -> Sequence[Measurement]:
