@@ -42,6 +42,7 @@ async def admin(gateway: Running) -> httpx2.AsyncClient:
         b'{"kind": "x", "payload": {}, "queue": "No Such"}',
         b'{"kind": "x", "payload": {}, "priority": 1001}',
         b'{"kind": "x", "payload": {}, "run_at": "2026-01-01T00:00:00"}',
+        b'{"kind": "x", "payload": {}, "run_at": 1700000000}',
         b'{"kind": "x", "payload": {}, "timeout_s": 0}',
         b'{"kind": "x", "payload": {}, "max_attempts": 0}',
         b'{"kind": "x", "payload": {}, "tags": ["a b"]}',

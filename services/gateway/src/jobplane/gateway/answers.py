@@ -1,9 +1,12 @@
 """Small shared parts of routes: JSON that is ready to send, path ids, and pages of lists."""
 
+import re
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Path, Query
+from pydantic import AwareDatetime, BeforeValidator
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -21,6 +24,18 @@ PageCursor = Annotated[
         description="`next_cursor` of the page before; left out for the first.",
     ),
 ]
+_WRITTEN_OUT: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")
+
+
+def _written_out(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _WRITTEN_OUT.match(value)):
+        return value
+    msg = "write the instant as 2026-11-22T12:00:00Z"
+    raise ValueError(msg)
+
+
+Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+"""An instant with its time zone; bare numbers are refused, for nobody can tell their unit."""
 
 
 def ready(value: Any, headers: dict[str, str] | None = None, status_code: int = 200) -> Response:  # noqa: ANN401 - JSON

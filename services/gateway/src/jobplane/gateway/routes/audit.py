@@ -3,12 +3,11 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime
 from starlette.responses import Response
 
 from jobplane.contracts.actors import HUMAN_KINDS, Role
 from jobplane.contracts.audit import AuditAction, AuditPage, AuditQuery
-from jobplane.gateway.answers import Limit, PageCursor, ready
+from jobplane.gateway.answers import Instant, Limit, PageCursor, ready
 from jobplane.gateway.auth import Caller, Viewer
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.wiring import Gateway, gateway_of
@@ -30,8 +29,8 @@ async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
     outcome: Literal["accepted", "refused"] | None = None,
     command_id: _Id = None,
     correlation_id: _Id = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Instant | None = None,
+    until: Instant | None = None,
 ) -> Response:
     """Who did what to which job, when and why, newest first; refused attempts too. Addresses are for admins."""
     asked = AuditQuery(

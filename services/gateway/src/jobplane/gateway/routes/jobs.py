@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
-from pydantic import AwareDatetime, Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -25,7 +25,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, History, JobStatus, JobView
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import assets, commands
-from jobplane.gateway.answers import JobIdPath, Limit, PageCursor, ready
+from jobplane.gateway.answers import Instant, JobIdPath, Limit, PageCursor, ready
 from jobplane.gateway.auth import Admin, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import Agreed
@@ -52,7 +52,7 @@ class NewJob(Wish):
     """Where workers look for it."""
     priority: int = Field(default=0, ge=-1000, le=1000)
     """Higher runs first."""
-    run_at: AwareDatetime | None = None
+    run_at: Instant | None = None
     """Not before this instant (RFC 3339 with a time zone); at once if left out."""
     max_attempts: int = Field(default=DEFAULT_MAX_ATTEMPTS, ge=1, le=100)
     """How many attempts it may take."""
