@@ -67,7 +67,7 @@ class Visit:
             self.shoot("failed")
         self.context.close()
         if error is None:
-            assert not self.complaints
+            assert not self.complaints, self.complaints
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and _ANSWERED not in message.text:
@@ -116,6 +116,6 @@ class Visit:
         self.context.new_cdp_session(self.page).send("Runtime.evaluate", {"expression": _AXE})
         report: dict[str, Any] = self.page.evaluate("standards => axe.run(document, {runOnly: standards})", _STANDARDS)
         found = [(rule["id"], rule["impact"], rule["nodes"][0]["html"][:200]) for rule in report["violations"]]
-        assert not found
+        assert not found, found
         wider = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wider <= 0
+        assert wider <= 0, f"{wider} px stick out"
