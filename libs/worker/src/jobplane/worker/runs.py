@@ -20,7 +20,7 @@ from jobplane.worker.slots import Slots
 from jobplane.worker.stops import Stop
 from jobplane.worker.threads import Threads
 
-STALLED_S: Final = 0.1
+STALLED_S: Final = 0.25
 """A job leased ahead that waits longer for its slot is given back for somebody who has one."""
 STOPPING_S: Final = 0.2
 """How long runs may take to clean up after they were stopped because the worker ends."""
