@@ -14,7 +14,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
-from jobplane.chassis import bus, metrics, streams, tracing
+from jobplane.chassis import bus, database, metrics, streams, tracing
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.envelope import EventRecord, event_headers
@@ -44,10 +44,11 @@ class SequenceMoved(JobplaneError):
 
 @dataclass(frozen=True, slots=True)
 class StreamEnd:
-    """The end of the stream: its last sequence, and the event id stored there if the message still exists."""
+    """The end of the stream."""
 
     last_seq: int
     event_id: str | None
+    """Of the event stored there: empty if it is none of ours, None if retention removed it."""
 
 
 class Relay:
@@ -101,20 +102,26 @@ class Relay:
         while not stop.is_set():
             self._wanted.clear()
             try:
-                await self.run_once()
+                await self._publish_or_halt()
                 waiting = ""
-            except (NatsError, TimeoutError, OSError, Unavailable) as error:
+            except Exception as error:
+                if not _passes(error):
+                    raise
                 if waiting != str(error):
                     waiting = str(error)
                     log.warning("relay.waiting", stream=self._stream, error=type(error).__name__, detail=waiting)
                 self._last = None
-            except Diverged as error:
-                metrics.gauge("jobplane_journal_halted").labels(self._source).set(1)
-                await self._journal.halt(str(error))
             try:
                 await asyncio.wait_for(self._wanted.wait(), poll_s)
             except TimeoutError:
                 continue
+
+    async def _publish_or_halt(self) -> None:
+        try:
+            await self.run_once()
+        except Diverged as error:
+            metrics.gauge("jobplane_journal_halted").labels(self._source).set(1)
+            await self._journal.halt(str(error))
 
     async def run_once(self) -> int:
         """Publish all that is not in the stream yet; gives how many events.
@@ -167,7 +174,8 @@ class Relay:
         message = await self._nc.request(
             f"$JS.API.DIRECT.GET.{self._stream}", json.dumps({"seq": last_seq}).encode(), timeout=_TIMEOUT_S
         )
-        return StreamEnd(last_seq, (message.headers or {}).get("ce-id"))
+        headers = message.headers or {}
+        return StreamEnd(last_seq, None if headers.get("Status") == "404" else headers.get("ce-id", ""))
 
     async def _api(self, call: str) -> dict[str, Any]:
         try:
@@ -218,6 +226,11 @@ def creator(topology_url: str, stream: str) -> Callable[[int], Awaitable[None]]:
             await bus.close(nc)
 
     return create
+
+
+def _passes(error: Exception) -> bool:
+    """Whether it is enough to wait: bus or database are away."""
+    return isinstance(error, NatsError | TimeoutError | OSError | Unavailable) or database.is_away(error)
 
 
 def _raise_for(error: dict[str, Any] | None) -> None:
