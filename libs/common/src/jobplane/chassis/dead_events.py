@@ -7,6 +7,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from psycopg import AsyncConnection
 
+from jobplane.chassis import metrics
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter
 
@@ -22,6 +23,7 @@ class DeadEvents:
 
     def __init__(self, nc: Client, service: str, stream: str) -> None:
         self._nc = nc
+        self._service = service
         self._subject = dead_letter(service, stream)
         self._stream = stream
 
@@ -45,6 +47,7 @@ class DeadEvents:
         if b'"error"' in answer.data:
             raise Unavailable(f"the dead-letter queue refuses: {answer.data.decode(errors='replace')}")
         await conn.execute(_INSERT, (self._stream, position, plain))
+        metrics.counter("jobplane_dead_letters_total").labels(self._service).inc()
         log.error("event.dead", stream=self._stream, position=position, reason=plain)
 
 

@@ -1,13 +1,14 @@
 """The projections of a service as one thing: started, stopped, and told about in its heartbeat."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
 from nats.aio.client import Client
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
 
-from jobplane.chassis import dead_events
+from jobplane.chassis import dead_events, metrics
 from jobplane.chassis.projection import Projection
 
 _READY_S: Final = 1.0
@@ -24,8 +25,9 @@ class Following:
 
     def start(self) -> None:
         """Begin to follow every stream."""
-        for projection in self._projections.values():
+        for stream, projection in self._projections.items():
             projection.start()
+            metrics.gauge("jobplane_projection_halted").labels(stream).set_function(partial(_is_halted, projection))
 
     async def stop(self) -> None:
         """End; what a transaction under way has not committed is read again at the next start."""
@@ -51,3 +53,7 @@ class Following:
             },
             "dead_events": self._dead,
         }
+
+
+def _is_halted(projection: Projection) -> float:
+    return float(projection.halted is not None)

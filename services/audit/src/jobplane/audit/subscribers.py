@@ -8,7 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobplane.audit import audit_log
 from jobplane.audit.entry import AUDITED, AuditEntry, entry
-from jobplane.chassis import tracing
+from jobplane.chassis import metrics, tracing
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.dead_events import DeadEvents
 from jobplane.chassis.projection import Projection
@@ -25,6 +25,10 @@ class Recorder:
 
     async def fold(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> None:
         """Add the entries of these events in the caller's transaction; an event that means nothing is buried."""
+        with metrics.batch("audit", len(events)):
+            await audit_log.append(conn, await self._entries(conn, events))
+
+    async def _entries(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> list[AuditEntry]:
         entries: list[AuditEntry] = []
         for event in events:
             try:
@@ -32,7 +36,7 @@ class Recorder:
                     entries.append(entry(event, self._stream))
             except InvalidMessage as error:
                 await self._dead.bury(conn, event.position, event.data, str(error))
-        await audit_log.append(conn, entries)
+        return entries
 
 
 def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projection]:

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from pydantic import ValidationError
 
-from jobplane.chassis import clock
+from jobplane.chassis import clock, metrics
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.dead_events import DeadEvents
 from jobplane.chassis.projection import Projection
@@ -39,7 +39,8 @@ class Counter:
                 counted.append((throughput.cell_of(event), event.type))
             except InvalidMessage as error:
                 await self._dead.bury(conn, event.position, event.data, str(error))
-        await history.add(conn, throughput.tally(counted))
+        with metrics.batch("health", len(counted)):
+            await history.add(conn, throughput.tally(counted))
 
 
 def projection(pool: AsyncConnectionPool, nc: Connection) -> Projection:
