@@ -39,7 +39,7 @@ class Terms:
     wait_s: float = DEFAULT_WAIT_S
 
 
-def terms(
+async def terms(
     idempotency_key: Annotated[
         str | None,
         Header(

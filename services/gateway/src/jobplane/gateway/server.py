@@ -31,7 +31,8 @@ def listen(host: str, port: int) -> socket.socket:
         JobplaneError: the port is taken or not allowed, in one plain sentence.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol left open, asyncio would not switch off Nagle's algorithm: 40 ms for every answer.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
