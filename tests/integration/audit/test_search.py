@@ -18,7 +18,7 @@ from jobplane.contracts.audit import AuditAction, AuditItem, AuditQuery
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.job_events import CommandRefused
-from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
+from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS, MAX_MESSAGE_BYTES
 from tests.support.events import ADMIN, NOON, lifecycles, login, record
 from tests.support.servers import Database
 
@@ -61,6 +61,16 @@ async def walk(pool: AsyncConnectionPool, query: AuditQuery) -> list[AuditItem]:
 async def test_walking_by_cursor_shows_every_entry_once_newest_first(log: AsyncConnectionPool, limit: int) -> None:
     positions = [item.position for item in await walk(log, AuditQuery(limit=limit))]
     assert positions == list(range(len(JOBS) + 3, 0, -1))
+
+
+async def test_a_page_is_cut_where_it_would_not_fit_into_a_message(pool: AsyncConnectionPool) -> None:
+    refusal = CommandRefused(command="retry", code="job_not_failed", target_id="世" * 3_000)
+    await add(pool, [record(1 + n, refusal, reason="界" * 1_000) for n in range(60)], EVT_JOBS)
+    async with pool.connection() as conn:
+        page = await search.page(conn, AuditQuery(limit=200))
+    assert 1 < len(page.items) < 60
+    assert len(page.model_dump_json().encode()) < MAX_MESSAGE_BYTES
+    assert [item.position for item in await walk(pool, AuditQuery(limit=200))] == list(range(60, 0, -1))
 
 
 async def test_new_entries_do_not_disturb_a_walk(log: AsyncConnectionPool) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobplane.health.fleet import Fleet, alive, checkpoints, heard, processes, without_forgotten
+from jobplane.health.fleet import Fleet, alive, checkpoints, heard, most_worrying, processes, without_forgotten
 from tests.unit.health.beats import NOON, after, beat
 
 
@@ -59,6 +59,14 @@ def test_processes_are_told_by_kind_and_instance() -> None:
         fleet = heard(fleet, beat(kind, instance), NOON)
     told = [(process.kind, process.instance) for process in processes(fleet, NOON)]
     assert told == [("jobs", "jobs-1"), ("worker", "worker-1"), ("worker", "worker-2")]
+
+
+def test_where_there_is_no_room_for_all_those_that_are_well_are_left_out() -> None:
+    fleet = heard({}, beat("worker", "worker-9"), NOON)
+    for number in range(5):
+        fleet = heard(fleet, beat("worker", f"worker-{number}", stopping=number == 0), after(60))
+    told = most_worrying(processes(fleet, after(61)), 3)
+    assert [process.instance for process in told] == ["worker-1", "worker-2", "worker-9"]
 
 
 def test_of_several_replicas_the_furthest_checkpoint_counts() -> None:

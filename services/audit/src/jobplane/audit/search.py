@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from psycopg import AsyncConnection
@@ -49,11 +49,12 @@ _UNTIL: Final = SQL("""
 at < %(until)s AND position <= (SELECT max(last_position) FROM audit_hour WHERE hour < %(until)s)
 """)
 
+MAX_PAGE_BYTES: Final = 512 * 1024
 _VERSION: Final = "1."
 
 
 async def page(conn: AsyncConnection[Any], query: AuditQuery) -> AuditPage:
-    """One page of what `query` asks for.
+    """One page of what `query` asks for; shorter than its limit where the entries would not fit into one message.
 
     Raises:
         Refused: `invalid_cursor`.
@@ -62,8 +63,20 @@ async def page(conn: AsyncConnection[Any], query: AuditQuery) -> AuditPage:
     async with conn.cursor(row_factory=dict_row) as cursor:
         await cursor.execute(statement, parameters)
         rows = await cursor.fetchall()
-    items = [_item(row) for row in rows[: query.limit]]
-    return AuditPage(items=items, next_cursor=cursor_after(items[-1].position) if len(rows) > query.limit else None)
+    items = _fitting(_item(row) for row in rows[: query.limit])
+    return AuditPage(items=items, next_cursor=cursor_after(items[-1].position) if len(items) < len(rows) else None)
+
+
+def _fitting(items: Iterable[AuditItem]) -> list[AuditItem]:
+    """As many as fit into a message, at least one."""
+    fitting: list[AuditItem] = []
+    room = MAX_PAGE_BYTES
+    for item in items:
+        room -= len(item.model_dump_json().encode())
+        if room < 0 and fitting:
+            break
+        fitting.append(item)
+    return fitting
 
 
 def select(query: AuditQuery) -> tuple[Composed, dict[str, object]]:

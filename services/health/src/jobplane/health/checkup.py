@@ -20,6 +20,8 @@ log = structlog.get_logger()
 
 FRESH_FOR: Final = timedelta(seconds=2)
 """So many callers may ask at once, the servers are probed only this often."""
+MAX_WORKERS: Final = 400
+"""So many are told one by one: more would not fit into a message. The check counts all."""
 _READ_S: Final = 1.0
 
 
@@ -58,8 +60,8 @@ class Checkup:
         self._latest = DetailedHealth(
             status=report.worst(checks),
             generated_at=now,
-            services=[process for process in processes if process.kind != fleet.WORKER],
-            workers=[process for process in processes if process.kind == fleet.WORKER],
+            services=[one for one in processes if one.kind != fleet.WORKER],
+            workers=fleet.most_worrying((one for one in processes if one.kind == fleet.WORKER), MAX_WORKERS),
             checks=checks,
             throughput=await self._throughput(now),
         )

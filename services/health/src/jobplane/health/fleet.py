@@ -13,6 +13,8 @@ DOWN_AFTER: Final = 4 * BEAT_EVERY
 FORGOTTEN_AFTER: Final = timedelta(minutes=10)
 WORKER: Final = "worker"
 
+_WORRY: Final = {"down": 0, "late": 1, "up": 2, "stopped": 3}
+
 Status = Literal["up", "late", "down", "stopped"]
 Key = tuple[str, str]
 """Kind and instance."""
@@ -61,6 +63,12 @@ def processes(fleet: Fleet, now: datetime) -> list[ProcessHealth]:
         )
         for (kind, instance), seen in sorted(without_forgotten(fleet, now).items())
     ]
+
+
+def most_worrying(found: Iterable[ProcessHealth], limit: int) -> list[ProcessHealth]:
+    """At most `limit` of them, by kind and instance; where there are more, those that are well are left out first."""
+    worried = sorted(found, key=lambda process: _WORRY[process.status])[:limit]
+    return sorted(worried, key=lambda process: (process.kind, process.instance))
 
 
 def alive(fleet: Fleet, now: datetime, kind: str) -> list[Sighting]:

@@ -24,6 +24,8 @@ TIME_LIMIT_S: Final = 1.5
 WATCHED: Final = (EVT_JOBS, EVT_ADMIN, CMD, DLQ)
 _KEPT_HEADS: Final = 24
 _IDLE_S: Final = 86_400
+_MOST_QUEUES: Final = 200
+"""So many are checked one by one, those whose jobs wait longest first: more would not fit into a message."""
 
 _POSTGRES: Final = """
 SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend')::int,
@@ -148,7 +150,7 @@ class Probes:
         async with self._pool.connection(timeout=self._time_limit_s) as conn:
             active_at = await history.last_activity(conn, now)
         found: list[Measurement] = [Measured("queues.read", len(stats.queues))]
-        for queue in stats.queues:
+        for queue in sorted(stats.queues, key=lambda one: (one.oldest_at or now, -one.running))[:_MOST_QUEUES]:
             waited_s = (now - queue.oldest_at).total_seconds() if queue.oldest_at else 0
             quiet_s = (now - active_at[queue.queue]).total_seconds() if queue.queue in active_at else _IDLE_S
             found.append(Measured("queue.oldest", max(0, round(waited_s)), queue.queue))
