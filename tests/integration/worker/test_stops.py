@@ -202,7 +202,7 @@ async def test_a_job_that_comes_after_the_end_began_is_given_back(jobs: FakeJobs
 async def test_jobs_leased_ahead_are_given_back_when_no_slot_gets_free(
     jobs: FakeJobs, stage: Stage, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots, "AHEAD_S", 10.0)  # so that it leases ahead though no short run was seen
+    monkeypatch.setattr(slots, "_UNKNOWN_S", 0.0)  # so that it leases ahead though no short run was seen
     await start(worker_concurrency=2)
     many = [jobs.add("wait") for _ in range(10)]
     await eventually(lambda: len(jobs.outcomes) == 8)

@@ -66,6 +66,8 @@ class Leases:
             finally:
                 self._slots.answered(reserved)
                 self._runs.take(jobs)
+            if len(jobs) == reserved:
+                self._slots.fetched(clock() - started)
             if jobs:
                 continue
             if self._wait_ms == 0:

@@ -4,9 +4,12 @@ import asyncio
 from collections import deque
 from typing import Final
 
-AHEAD_S: Final = 0.005
-"""A leased job may wait about this long for its slot; no longer than fetching it when a slot is free would take."""
 MAX_AHEAD: Final = 64
+SHORT_S: Final = 0.02
+"""Jobs that take longer are never leased ahead."""
+LONG_S: Final = 0.1
+"""One run as long as this is no outlier: nothing is leased ahead until many short ones were seen."""
+_FETCH_S: Final = (0.005, 0.05)
 MAX_UNREPORTED: Final = 1024
 """With more outcomes on their way than this, fewer jobs are leased: all that is held must fit into one beat."""
 _DECAY: Final = 0.05
@@ -23,6 +26,7 @@ class Slots:
         self._unreported = 0
         self._asked = 0
         self._typical_s = _UNKNOWN_S
+        self._fetch_s = _FETCH_S[0]
         self._askers: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -60,10 +64,14 @@ class Slots:
         self._asked -= reserved
         self._invite()
 
+    def fetched(self, took_s: float) -> None:
+        """Jobs that were there already came after that time."""
+        self._fetch_s += (took_s - self._fetch_s) * _DECAY
+
     def ended(self, ran_s: float) -> None:
         """A run ended after that time."""
         self.running -= 1
-        self._typical_s = max(ran_s, self._typical_s + (ran_s - self._typical_s) * _DECAY)
+        self._typical_s = ran_s if ran_s >= LONG_S else self._typical_s + (ran_s - self._typical_s) * _DECAY
         self._invite()
 
     def reporting(self) -> None:
@@ -80,7 +88,11 @@ class Slots:
         self._typical_s = max(_UNKNOWN_S, self._typical_s)
 
     def _ahead(self) -> int:
-        return min(MAX_AHEAD, int(self.concurrency * AHEAD_S / max(self._typical_s, 1e-6)))
+        """So many that the last waits no longer for its slot than fetching it when the slot is free would take."""
+        if self._typical_s >= SHORT_S:
+            return 0
+        wait_s = min(max(self._fetch_s, _FETCH_S[0]), _FETCH_S[1])
+        return min(MAX_AHEAD, int(self.concurrency * wait_s / max(self._typical_s, 1e-6)))
 
     def _invite(self) -> None:
         """Wake the first asker when there is room; it wakes the next."""
