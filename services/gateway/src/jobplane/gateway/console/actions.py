@@ -43,7 +43,7 @@ _WORDS: Final = {
     Verb.CANCEL: _Words("Cancelled", "Not cancelled", "will not run"),
     Verb.RUN: _Words("Runs next", "Not run", "is first in line, before all priorities"),
 }
-_STOPPING: Final = "is fenced; its worker has been told to stop"
+_STOPPING: Final = "will not be finished; its worker has been told to stop"
 
 
 @router.post("/admin/jobs/{job_id}/{verb}")
