@@ -96,7 +96,7 @@ class Relay:
         self._last = None
         self._wanted.set()
 
-    async def run(self, stop: asyncio.Event, *, poll_s: float = 0.5) -> None:
+    async def run(self, stop: asyncio.Event, *, poll_s: float = 2.0) -> None:
         """Publish until told to stop; also looks every `poll_s` for what other replicas committed."""
         waiting = ""
         while not stop.is_set():

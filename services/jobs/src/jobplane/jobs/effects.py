@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -12,6 +13,7 @@ from nats.errors import Error as NatsError
 from jobplane.chassis import clock
 from jobplane.contracts import subjects
 from jobplane.contracts.job_events import JobCancelled, JobFailed, JobOrphaned
+from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.workers import Signal
 from jobplane.jobs.ledger import Settled
 from jobplane.jobs.rows import ready
@@ -76,6 +78,14 @@ class Effects:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def waiting(settled: Settled, now: datetime) -> timedelta | None:
+    """How long the job waits that was just told to, if it was."""
+    held = settled.held
+    if settled.event is None or held is None or held.job.status is not JobStatus.PENDING or ready(held.job, now):
+        return None
+    return held.job.run_at - now
 
 
 def _signal(settled: Settled) -> tuple[str, Signal] | None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import UniqueViolation
+from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import database, tracing
 from jobplane.chassis.ids import new_id
@@ -124,6 +125,11 @@ class Ledger:
         self._journal = journal
         self._after_commit = after_commit
         self.refusals: Tally[tuple[str, str], Wish] = Tally()
+
+    @property
+    def pool(self) -> AsyncConnectionPool:
+        """The database, to look before writing."""
+        return self._journal.pool
 
     async def settle(self, wishes: Sequence[Wish]) -> list[Settled]:
         """Decide wishes about jobs known by id, in order; one answer each, refusals included."""

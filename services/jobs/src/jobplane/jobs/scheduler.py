@@ -1,11 +1,13 @@
 """The scheduler: makes waiting jobs ready when their time comes, so that far-future jobs never slow a claim down."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from psycopg_pool import AsyncConnectionPool
 
-EVERY_S: Final = 0.25
+EVERY_S: Final = 1.0
+_SOONEST_S: Final = 0.01
 _AT_ONCE: Final = 1000
 _READY: Final = """
 WITH due AS (
@@ -20,12 +22,31 @@ RETURNING job.queue
 """
 
 
-class Scheduler:
-    """`wake(queue)` is called for every queue that got ready jobs."""
+_NEXT: Final = """
+SELECT extract(epoch FROM min(run_at) - clock_timestamp())::float8 FROM job WHERE status = 'PENDING' AND NOT ready
+"""
 
-    def __init__(self, pool: AsyncConnectionPool, wake: Callable[[str], None]) -> None:
+
+class Scheduler:
+    """`wake(queue)` is called for every queue that got ready jobs.
+
+    It looks every second; `again(seconds)` asks for a look in between when a job is due sooner.
+    """
+
+    def __init__(
+        self,
+        pool: AsyncConnectionPool,
+        wake: Callable[[str], None],
+        again: Callable[[float], None] = lambda _: None,
+    ) -> None:
         self._pool = pool
         self._wake = wake
+        self._again = again
+
+    def expect(self, wait: timedelta) -> None:
+        """A job was just told to wait that long."""
+        if wait.total_seconds() < EVERY_S:
+            self._again(max(_SOONEST_S, wait.total_seconds()))
 
     async def run_once(self) -> int:
         """Make ready what is due; gives how many jobs."""
@@ -37,4 +58,11 @@ class Scheduler:
                 self._wake(queue)
             made_ready += len(queues)
             if len(queues) < _AT_ONCE:
+                await self._look_ahead()
                 return made_ready
+
+    async def _look_ahead(self) -> None:
+        async with self._pool.connection() as conn:
+            row = await (await conn.execute(_NEXT)).fetchone()
+        if row is not None and row[0] is not None:
+            self.expect(timedelta(seconds=row[0]))

@@ -22,7 +22,7 @@ from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
 from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, scheduler
-from jobplane.jobs.effects import Effects
+from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
 from jobplane.jobs.ledger import Ledger, Settled
 from jobplane.jobs.measures import measure
@@ -103,6 +103,8 @@ class Wiring:
         handler = CommandHandler(self._ledger, model, connections.intake)
         self._intake = Intake(connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"))
         serve_queries(connections.broker, model, journal, lambda: self._relay.relayed)
+        self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
+        self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
         self._loops = self._make_loops()
 
     @classmethod
@@ -157,7 +159,7 @@ class Wiring:
     def _make_loops(self) -> list[Loop]:
         served = rescuer.BeatService(self._pool, self._bus_answers, lease_ms=self._settings.lease_ms)
         return [
-            Loop("scheduler", scheduler.Scheduler(self._pool, self._effects.wake).run_once, scheduler.EVERY_S),
+            self._scheduling,
             Loop("beat service", served.run_once, served.every_s),
             Loop("rescuer", rescuer.Rescuer(self._ledger).run_once, rescuer.EVERY_S),
             Loop("pruner", pruner.Pruner(self._pool).run_once, pruner.EVERY_S),
@@ -173,8 +175,15 @@ class Wiring:
         return True
 
     def _after_commit(self, settled: Sequence[Settled]) -> None:
+        now = clock.now()
         self._effects.after_commit(settled)
-        measure(settled, clock.now())
+        measure(settled, now)
+        waits = [wait for wait in (waiting(one, now) for one in settled) if wait is not None]
+        if waits:
+            self._scheduler.expect(min(waits))
+
+    def _schedule_again(self, wait_s: float) -> None:
+        asyncio.get_running_loop().call_later(wait_s, self._scheduling.nudge)
 
     def _nudge_relay(self) -> None:
         self._relay.nudge()
