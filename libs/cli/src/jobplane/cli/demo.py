@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from jobplane.cli import demo_pictures, enqueue, target
 from jobplane.cli.client import Client
+from jobplane.cli.failures import Exit, Failed
 from jobplane.contracts.errors import JobplaneError
 from jobplane.local.data_dir import DataDirectory
 
@@ -24,12 +25,25 @@ def main() -> None:
         if not pictures:
             sys.exit(f"There are no pictures in {folder}.")
         with Client(target.find(data, None, None)) as client:
-            count = sum(
-                len(_jobs_for(client, picture, form)) for picture, form in zip(pictures, cycle(_FORMATS), strict=False)
-            )
+            result = _enqueue(client, pictures)
     except (JobplaneError, OSError) as error:
         sys.exit(str(error))
-    sys.stdout.write(f"{len(pictures)} pictures became {count} jobs\n")
+    sys.stdout.write(f"{result}\n")
+
+
+def _enqueue(client: Client, pictures: list[Path]) -> str:
+    """Everything that the platform takes; what it refuses (too large, say) does not stop the rest."""
+    count = 0
+    refused: list[str] = []
+    for picture, form in zip(pictures, cycle(_FORMATS), strict=False):
+        try:
+            count += len(_jobs_for(client, picture, form))
+        except Failed as error:
+            if error.code == Exit.UNREACHABLE:
+                raise
+            refused.append(f"{picture.name}: {error}")
+    left_out = f", {len(refused)} were refused ({refused[0]})" if refused else ""
+    return f"{len(pictures) - len(refused)} pictures became {count} jobs{left_out}"
 
 
 def _jobs_for(client: Client, picture: Path, form: str) -> list[dict[str, Any]]:
