@@ -26,9 +26,7 @@ def script(gateway: Running, *views: Any) -> None:
     gateway.jobs.answers |= {
         "jobs.query.list": {"items": items, "next_cursor": None},
         "jobs.query.stats": STATS,
-        "jobs.query.detail": items[0]
-        if items
-        else {"problem": {"code": "job_not_found", "detail": "No.", "facts": {}}},
+        "jobs.query.detail": items[0] if items else missing,
         "jobs.query.history": {"items": [], "next_cursor": None},
         "audit.query.list": {"items": [], "next_cursor": None},
     }

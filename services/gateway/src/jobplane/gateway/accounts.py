@@ -14,6 +14,7 @@ from jobplane.contracts.actors import Actor, Role, system
 from jobplane.contracts.admin_events import PasswordReset, UserCreated
 from jobplane.contracts.errors import JobplaneError, Refused
 from jobplane.gateway.admin_log import AdminLog, Entry
+from jobplane.gateway.origins import only_uuids
 from jobplane.gateway.passwords import Passwords
 
 log = structlog.get_logger()
@@ -58,7 +59,7 @@ class Accounts:
     async def names(self, ids: Iterable[str]) -> dict[str, str]:
         """Names by account id, of those that exist."""
         async with self._pool.connection() as conn:
-            cursor = await conn.execute("SELECT id, name FROM account WHERE id::text = ANY(%s)", (list(ids),))
+            cursor = await conn.execute("SELECT id, name FROM account WHERE id = ANY(%s::uuid[])", (only_uuids(ids),))
             return {str(row[0]): row[1] for row in await cursor.fetchall()}
 
     async def ensure_first(self, admin_password: str | None, local_password: str | None) -> None:

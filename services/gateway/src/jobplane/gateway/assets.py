@@ -136,7 +136,7 @@ async def thumbnail(gateway: Gateway, asset_id: str) -> Response:
 async def exists(gateway: Gateway, asset_id: str) -> bool:
     """Whether that file was uploaded."""
     async with gateway.pool.connection() as conn:
-        cursor = await conn.execute("SELECT 1 FROM asset WHERE id::text = %s", (asset_id,))
+        cursor = await conn.execute("SELECT 1 FROM asset WHERE id = %s", (asset_id,))
         return await cursor.fetchone() is not None
 
 

@@ -1,5 +1,6 @@
 """Source addresses: kept in one erasable table, everywhere else only their id is written."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, Final
@@ -10,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from jobplane.chassis import database
 from jobplane.chassis.ids import new_id
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _REMEMBERED: Final = 10_000
 _LEND_S: Final = 1.0
 _ID_OF: Final = """
@@ -49,7 +51,7 @@ class Origins:
     async def addresses(self, ids: Iterable[str]) -> dict[str, str]:
         """The addresses of these ids, as far as they were not erased."""
         async with self._pool.connection() as conn:
-            cursor = await conn.execute("SELECT id, address FROM origin WHERE id::text = ANY(%s)", (list(ids),))
+            cursor = await conn.execute("SELECT id, address FROM origin WHERE id = ANY(%s::uuid[])", (only_uuids(ids),))
             return {str(row[0]): row[1] for row in await cursor.fetchall()}
 
     async def erase(self, address: str) -> bool:
@@ -58,3 +60,8 @@ class Origins:
         async with self._pool.connection() as conn:
             cursor = await conn.execute("DELETE FROM origin WHERE address = %s", (address,))
             return bool(cursor.rowcount)
+
+
+def only_uuids(ids: Iterable[str]) -> list[str]:
+    """Those that can be ids of ours: actors of other kinds have words for ids."""
+    return [text for text in ids if _UUID.fullmatch(text)]

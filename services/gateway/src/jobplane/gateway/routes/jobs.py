@@ -1,6 +1,7 @@
 """Jobs: list, create, look at, and control."""
 
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, JsonValue, StringConstraints
@@ -62,7 +63,7 @@ class NewJob(Wish):
     """Words to find it by."""
     unique_key: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
     """At most one PENDING or RUNNING job of this kind may have it; a second one is answered with the first."""
-    asset: str | None = Field(default=None, max_length=200, pattern=r"^[0-9a-f-]{36}$")
+    asset: UUID | None = None
     """Id of an uploaded file that it works on."""
     reason: Reason | None = None
     """Why, in your words; kept in the audit log."""
@@ -119,7 +120,8 @@ async def create_job(
     if new.payload and len(to_json(new.payload)) > MAX_PAYLOAD_BYTES:
         detail = f"A payload has at most {MAX_PAYLOAD_BYTES} bytes: upload larger data as a file."
         raise Refused("payload_too_large", detail, {"limit_bytes": MAX_PAYLOAD_BYTES})
-    if new.asset is not None and not await assets.exists(gateway_of(request), new.asset):
+    asset = str(new.asset) if new.asset is not None else None
+    if asset is not None and not await assets.exists(gateway_of(request), asset):
         raise Refused("unknown_asset", "There is no uploaded file of that id: POST it to /api/admin/assets first.")
     command = CreateJob(
         job_id=JobId(new_id()),
@@ -132,7 +134,7 @@ async def create_job(
         timeout_ms=round(new.timeout_s * _MS) if new.timeout_s is not None else None,
         tags=new.tags,
         unique_key=new.unique_key,
-        asset=new.asset,
+        asset=asset,
     )
     return await commands.answer(request, caller, command, new, new.reason, agreed)
 
