@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from pydantic import JsonValue
 from starlette.responses import HTMLResponse
 
@@ -37,7 +38,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.globals["static"] = static.address
+    environment.globals.update(icon=icon, status=status, static=static.address)
     environment.filters.update(
         age=words.age,
         action_word=words.action_word,
@@ -55,6 +56,21 @@ def _environment() -> Environment:
         took=words.took,
     )
     return environment
+
+
+@cache
+def icon(name: str, classes: str = "") -> Markup:
+    """A picture of the sprite; it only decorates, words beside it say what it means."""
+    sprite = static.address("console/icons.svg")
+    drawn = f'<use href="{sprite}#{name}"></use>'
+    return Markup(f'<svg class="icon {classes}" aria-hidden="true" focusable="false">{drawn}</svg>')  # noqa: S704 - ours
+
+
+@cache
+def status(value: JobStatus) -> Markup:
+    """A status as a coloured word."""
+    word = words.STATUS_WORDS[value]
+    return Markup(f'<span class="status" data-status="{value}">{word}</span>')  # noqa: S704 - ours
 
 
 def has_thumbnail(view: JobView) -> bool:
