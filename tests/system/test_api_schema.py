@@ -1,5 +1,7 @@
 """The documentation against the running platform: whatever is sent, no 5xx, no undocumented status or shape."""
 
+from typing import Any
+
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
@@ -45,6 +47,6 @@ def bearer(platform: Platform) -> dict[str, str]:
 
 @schema.parametrize()
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-def test_every_answer_is_documented(case: schemathesis.Case, platform: Platform, bearer: dict[str, str]) -> None:
+def test_every_answer_is_documented(case: schemathesis.Case[Any], platform: Platform, bearer: dict[str, str]) -> None:
     answer = case.call_and_validate(base_url=platform.url, headers=bearer, checks=CHECKS)
     assert answer.status_code < 500

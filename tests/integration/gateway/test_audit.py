@@ -66,7 +66,7 @@ async def test_an_erased_address_is_gone_everywhere(gateway: Running) -> None:
 async def test_filters_reach_the_audit_service(gateway: Running) -> None:
     admin = await gateway.bearer()
     gateway.jobs.answers["audit.query.list"] = {"items": [], "next_cursor": None}
-    query = {
+    query: dict[str, Any] = {
         "action": ["JOB_RETRY", "LOGIN_FAILED"],
         "actor": "worker-1",
         "outcome": "refused",

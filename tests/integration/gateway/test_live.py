@@ -18,6 +18,7 @@ from jobplane.contracts.envelope import EventRecord, event_headers
 from jobplane.contracts.ids import EventId
 from jobplane.contracts.subjects import job_event
 from jobplane.gateway import live
+from jobplane.gateway.live_ring import Entry
 from tests.integration.gateway.conftest import Running, code_of
 from tests.integration.gateway.scripted_jobs import NOW
 from tests.support.waiting import eventually
@@ -219,7 +220,7 @@ async def test_a_reader_that_falls_out_of_the_ring_is_sent_away(gateway: Running
     assert await anext(reader) == b"retry: 2000\n\n"
     assert (await anext(reader)).startswith(b"id: 1.j0.")
     for position in range(1, live.RING_EVENTS + 2):
-        hub.ring.append(live.Entry(0, position, None, b""))
+        hub.ring.append(Entry(0, position, None, b""))
     assert (await anext(reader)).startswith(b": too slow")
     assert [chunk async for chunk in reader] == []
     assert hub.readers == 0
