@@ -46,7 +46,7 @@ def build_styles(output: Path) -> None:
             entry.write((SOURCES / "console.css").read_text().replace("./theme.css", f"./{Path(theme.name).name}"))
             entry.flush()
             binary = Path(sysconfig.get_path("scripts")) / "tailwindcss"
-            command = [binary, "--input", entry.name, "--output", output, "--minify"]
+            command: list[str | Path] = [binary, "--input", entry.name, "--output", output, "--minify"]
             subprocess.run(command, check=True, capture_output=True)
 
 
