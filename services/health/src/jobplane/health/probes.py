@@ -20,7 +20,7 @@ from jobplane.contracts.topology import stream as declared
 from jobplane.health import history
 from jobplane.health.report import Measured, Measurement, Unmeasured
 
-TIME_LIMIT_S: Final = 1.5
+TIME_LIMIT_S: Final = 1.0
 WATCHED: Final = (EVT_JOBS, EVT_ADMIN, CMD, DLQ)
 _KEPT_HEADS: Final = 24
 _IDLE_S: Final = 86_400

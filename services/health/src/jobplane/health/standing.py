@@ -1,5 +1,6 @@
 """Since when each check is as it is: kept in a small table, so that restarts and replicas tell the same."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -14,7 +15,7 @@ from jobplane.health.report import Standing, Verdict, stand
 
 log = structlog.get_logger()
 
-_READ_S: Final = 1.0
+_READ_S: Final = 0.7
 
 _WRITE: Final = """
 INSERT INTO check_standing (name, status, since)
@@ -34,12 +35,12 @@ class Standings:
     async def after(self, verdicts: Sequence[Verdict], now: datetime) -> Mapping[str, Standing]:
         """The standings after these verdicts; what changed is written down, checks that are gone are forgotten."""
         try:
-            async with self._pool.connection(timeout=_READ_S) as conn:
+            async with asyncio.timeout(_READ_S), self._pool.connection() as conn:
                 before = await _read(conn)
                 # what changed while the database was away is known here only
                 standings = stand(verdicts, {**before, **self._changed_meanwhile(before)}, now)
                 await _write(conn, before, standings)
-        except psycopg.Error as error:
+        except (psycopg.Error, TimeoutError) as error:
             log.warning("standing.unsaved", reason=type(error).__name__)
             standings = stand(verdicts, self._last, now)
         self._last = standings
