@@ -33,7 +33,7 @@ class _Watch:
 async def eventually(predicate: Callable[[], Awaitable[T | None]], timeout: float = 5.0) -> T: ...
 @overload
 async def eventually(predicate: Callable[[], T | None], timeout: float = 5.0) -> T: ...
-async def eventually(predicate: Callable[[], T | None | Awaitable[T | None]], timeout: float = 5.0) -> T:
+async def eventually(predicate: Callable[[], T | Awaitable[T | None] | None], timeout: float = 5.0) -> T:
     """The first true answer of `predicate` (sync or async; a failed assertion inside counts as "not yet")."""
     watch = _Watch(timeout)
     while True:
