@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 from urllib.parse import quote, unquote
 
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.commands import AnyJobCommand
@@ -39,7 +39,7 @@ class CommandMessage(Message):
     """The command or event that caused this command."""
     expected_version: int | None = None
     """Refuse with `version_conflict` unless the job has this version."""
-    expires_at: datetime
+    expires_at: AwareDatetime
     """After this instant the command is refused with `command_expired`."""
     body_digest: str | None = None
     """SHA-256 (hex) of what the caller sent.
