@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from jobplane.local import ports, postgres
+from jobplane.local import credentials, ports, postgres
 from tests.support import servers
 from tests.support.platform import Platform
 from tests.support.servers import Bus
@@ -36,11 +36,18 @@ def operators_database(tmp_path: Path) -> Iterator[str]:
     server.stop()
 
 
-def test_the_operators_servers_are_prepared_and_used(whole: Platform, operators_database: str, bus: Bus) -> None:
-    whole.start(environment={"DATABASE_URL": operators_database, "NATS_URL": bus.url("test")})
+@pytest.mark.parametrize("least_privilege", [True, False], ids=["a user for each purpose", "one user for everything"])
+def test_the_operators_servers_are_prepared_and_used(
+    whole: Platform, operators_database: str, bus: Bus, *, least_privilege: bool
+) -> None:
+    whole.data.mkdir(parents=True)
+    credentials.save(whole.data / "credentials.json", servers.SECRETS)  # this bus has the users of nats-users.conf
+    address = f"nats://{ports.LOOPBACK}:{bus.port}" if least_privilege else bus.url("test")
+    whole.start(environment={"DATABASE_URL": operators_database, "NATS_URL": address})
     assert "postgres (yours)" in whole.said()
     assert not (whole.data / "postgres").exists()
     assert not (whole.data / "nats").exists()
+    assert 'user: "worker"' in (whole.data / "nats-users.conf").read_text()
     with whole.client() as client:
         job = client.post("/jobs", json={"kind": "nobody.does.this", "payload": {}}).json()
         eventually_sync(lambda: client.get("/audit").json()["items"], timeout=10)
