@@ -88,6 +88,7 @@ QUERIES: dict[str, tuple[dict[str, Any], Filter]] = {
         {"action": ["JOB_FAILED", "LOGIN_SUCCEEDED", "COMMAND_REFUSED"]},
         lambda i: i.action in {AuditAction.JOB_FAILED, AuditAction.LOGIN_SUCCEEDED, AuditAction.COMMAND_REFUSED},
     ),
+    "an action twice": ({"action": ["JOB_FAILED", "JOB_FAILED"]}, lambda i: i.action is AuditAction.JOB_FAILED),
     "a routine action": ({"action": ["JOB_STARTED"]}, lambda i: i.action is AuditAction.JOB_STARTED),
     "rare and routine": (
         {"action": ["JOB_STARTED", "JOB_FAILED"]},
@@ -96,6 +97,8 @@ QUERIES: dict[str, tuple[dict[str, Any], Filter]] = {
     "a person": ({"actor": ADMIN.id}, lambda i: i.actor.id == ADMIN.id),
     "a worker": ({"actor": "worker-1"}, lambda i: i.actor.id == "worker-1"),
     "nobody": ({"actor": "worker-2"}, lambda _: False),
+    "no text": ({"actor": "a\0b"}, lambda _: False),
+    "neither": ({"target": "\0"}, lambda _: False),
     "a job": ({"target": JOBS[30].stream_id}, lambda i: i.target.id == JOBS[30].stream_id),
     "an odd target": ({"target": "odd id"}, lambda i: i.target.id == "odd id"),
     "refused": ({"outcome": "refused"}, lambda i: i.outcome == "refused"),

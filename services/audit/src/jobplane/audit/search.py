@@ -85,7 +85,7 @@ def select(query: AuditQuery) -> tuple[Composed, dict[str, object]]:
         **query.model_dump(exclude={"limit", "cursor", "action"}),
         "rows": query.limit + 1,
         "below": None if query.cursor is None else position_in(query.cursor),
-        "actions": list(query.action),
+        "actions": sorted(set(query.action)),
     }
     conditions = _conditions(query)
     if not query.action:
@@ -100,8 +100,9 @@ def _page(conditions: Sequence[SQL]) -> Composed:
 
 
 def _conditions(query: AuditQuery) -> list[SQL]:
-    if not all(text is None or is_uuid(text) for text in (query.command_id, query.correlation_id)):
-        return [_NOTHING]  # no entry has such an id, and Postgres would not even compare it
+    ids = (query.command_id, query.correlation_id)
+    if not all(text is None or is_uuid(text) for text in ids) or "\0" in f"{query.actor}{query.target}":
+        return [_NOTHING]  # no entry has such a value, and Postgres would not even compare it
     conditions = (
         (query.cursor, SQL("position < %(below)s")),
         (query.actor, _PERSON if is_uuid(query.actor or "") else _MACHINE),
