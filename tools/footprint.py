@@ -70,7 +70,9 @@ def main() -> None:
     """Cold and warm starts in turn, then one idle platform."""
     starts = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else 30.0  # noqa: PLR2004 - the second argument
-    cold, warm, ends = [], [], []
+    cold: list[float] = []
+    warm: list[float] = []
+    ends: list[float] = []
     directory = Path(tempfile.mkdtemp(prefix="jobplane-footprint-"))
     try:
         for _ in range(starts):
