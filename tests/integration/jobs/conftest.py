@@ -22,13 +22,13 @@ from jobplane.jobs.settings import Settings
 from tests.integration.jobs.driving import Driver
 from tests.integration.jobs.truth import assert_consistent
 from tests.support import servers
-from tests.support.servers import Bus, Database
+from tests.support.servers import Bus, Database, PrivateDatabase
 from tests.support.waiting import eventually
 
 _numbers = itertools.count(1)
 
 
-def settings_for(bus: Bus, database: Database, **more: Any) -> Settings:
+def settings_for(bus: Bus, database: Database | PrivateDatabase, **more: Any) -> Settings:
     """The settings of a jobs service on these servers."""
     told: dict[str, Any] = {
         "instance": "jobs-1",
