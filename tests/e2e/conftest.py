@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, StorageState, sync_playwright
 
 from tests.e2e.visit import CHROMIUM, FLAGS, Visit
 from tests.support.platform import Platform
@@ -25,8 +25,18 @@ def stranger(chromium: Browser, platform: Platform) -> Iterator[Visit]:
         yield visit
 
 
+@pytest.fixture(scope="module")
+def session(chromium: Browser, platform: Platform) -> StorageState:
+    """The cookies of somebody who logged in as `admin`: once per module is enough."""
+    with Visit(chromium, platform) as visit:
+        visit.log_in()
+        return visit.context.storage_state()
+
+
 @pytest.fixture
-def admin(stranger: Visit) -> Visit:
+def admin(chromium: Browser, platform: Platform, session: StorageState) -> Iterator[Visit]:
     """Somebody who has logged in as `admin` and sees the jobs."""
-    stranger.log_in()
-    return stranger
+    with Visit(chromium, platform, session=session) as visit:
+        visit.page.goto("/admin/jobs")
+        visit.expect_live()
+        yield visit

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, StorageState, expect
 
 from tests.e2e.visit import NARROW, WIDE, Scheme, Visit
 from tests.support.platform import Platform
@@ -177,9 +177,10 @@ def test_the_theme_is_remembered(admin: Visit) -> None:
     admin.shoot("account")
 
 
-def test_a_log_out_ends_the_session_on_every_tab(admin: Visit) -> None:
-    page, platform = admin.page, admin.platform
-    other = admin.context.new_page()
+def test_a_log_out_ends_the_session_on_every_tab(stranger: Visit) -> None:
+    page, platform = stranger.page, stranger.platform
+    stranger.log_in()
+    other = stranger.context.new_page()
     other.goto("/admin/jobs")
     page.get_by_role("button", name="admin").click()
     page.get_by_role("button", name="Log out").click()
@@ -202,12 +203,17 @@ def test_addresses_that_do_not_exist_have_a_page(admin: Visit) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [WIDE, NARROW], ids=["wide", "narrow"])
 def test_every_screen_is_accessible_and_fits(
-    chromium: Browser, platform: Platform, api: httpx2.Client, size: tuple[int, int], scheme: Scheme
+    chromium: Browser,
+    platform: Platform,
+    api: httpx2.Client,
+    session: StorageState,
+    size: tuple[int, int],
+    scheme: Scheme,
 ) -> None:
     job = create_failed(api)
     create(api, "a.kind." + "with_a_very_long_name." * 3 + "v2", tags=["a" * 64], queue="q" * 64)
-    with Visit(chromium, platform, size, scheme) as visit:
-        visit.log_in()
+    with Visit(chromium, platform, size, scheme, session) as visit:
+        visit.page.goto("/admin/jobs")
         visit.expect_status(job, "Failed")
         for name, path in (("jobs", "/admin/jobs"), ("job", f"/admin/jobs/{job}"), ("audit", "/admin/audit")):
             visit.page.goto(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Locator, Page, StorageState, expect
 
 from tests.support.platform import ADMIN_PASSWORD, Platform
 
@@ -38,12 +38,18 @@ class Visit:
     page: Page
 
     def __init__(
-        self, browser: Browser, platform: Platform, size: tuple[int, int] = WIDE, scheme: Scheme = "light"
+        self,
+        browser: Browser,
+        platform: Platform,
+        size: tuple[int, int] = WIDE,
+        scheme: Scheme = "light",
+        session: StorageState | None = None,
     ) -> None:
         self._browser = browser
         self.platform = platform
         self._size = size
         self._scheme: Scheme = scheme
+        self._session = session
         self.complaints: list[str] = []
 
     def __enter__(self) -> Self:
@@ -52,6 +58,7 @@ class Visit:
             viewport={"width": self._size[0], "height": self._size[1]},
             color_scheme=self._scheme,
             reduced_motion="reduce",
+            storage_state=self._session,
         )
         self.context.set_default_timeout(PATIENCE_MS)
         expect.set_options(timeout=PATIENCE_MS)

@@ -15,7 +15,15 @@ from tests.integration.gateway.conftest import ADMIN_PASSWORD, Running
 from tests.integration.gateway.scripted_jobs import done, job, refused
 
 HTMX = {"HX-Request": "true", "HX-Current-URL": "http://127.0.0.1/admin/jobs?kind=a"}
-SCREENS = ("/admin", "/admin/jobs", "/admin/audit", "/admin/audit/new", "/admin/nothing", f"/admin/jobs/{new_id()}")
+SCREENS = (
+    "/admin",
+    "/admin/jobs",
+    "/admin/audit",
+    "/admin/audit/new",
+    "/admin/forbidden",
+    "/admin/nothing",
+    f"/admin/jobs/{new_id()}",
+)
 STATS = {"by_status": dict.fromkeys(JobStatus, 3), "queues": [], "position": 9}
 
 

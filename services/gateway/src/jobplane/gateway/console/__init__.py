@@ -2,12 +2,12 @@
 
 from fastapi import FastAPI
 
-from jobplane.gateway.console import actions, audit, jobs, login, not_found, static, upload
+from jobplane.gateway.console import actions, audit, dead_ends, jobs, login, static, upload
 
 
 def mount(app: FastAPI) -> None:
-    """Add every screen; `not_found` comes last, for it takes what no other takes."""
+    """Add every screen; `dead_ends` come last, for they take what no other takes."""
     for folder in static.SERVED:
         app.mount(f"/static/{folder}", static.Kept(directory=static.FOLDER / folder))
-    for part in (login, jobs, upload, actions, audit, not_found):
+    for part in (login, jobs, upload, actions, audit, dead_ends):
         app.include_router(part.router, include_in_schema=False)

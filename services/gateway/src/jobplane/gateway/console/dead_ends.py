@@ -1,4 +1,4 @@
-"""The page for addresses that the console does not have."""
+"""The pages at the end of wrong ways: what one may not do, and addresses that do not exist."""
 
 from typing import Final
 
@@ -10,6 +10,12 @@ from jobplane.gateway.console.failures import Screen
 from jobplane.gateway.console.visitor import Visitor
 
 router: Final = APIRouter(route_class=Screen)
+
+
+@router.get("/admin/forbidden")
+async def forbidden(_caller: Visitor) -> Response:
+    """Where people are led who may not see what they asked for."""
+    raise HTTPException(403, "Your role does not include it. Ask an administrator if you need it.")
 
 
 @router.get("/admin/{path:path}")
