@@ -8,9 +8,11 @@ from uuid import UUID
 import httpx2
 import pytest
 
+from jobplane.chassis import bus as chassis_bus
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import ActorKind, Role
 from jobplane.contracts.commands import CreateJob
+from jobplane.gateway import control_bus
 from tests.integration.gateway.conftest import Running, code_of
 from tests.integration.gateway.scripted_jobs import done, job, refused
 
@@ -221,3 +223,28 @@ async def test_a_service_that_does_not_answer_is_unavailable(admin: httpx2.Async
     answer = await admin.get("/api/admin/stats")
     assert answer.status_code == 503
     assert code_of(answer) == "unavailable"
+
+
+async def test_a_command_that_nobody_confirms_can_be_asked_about(
+    gateway: Running, admin: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control_bus, "_ACCEPT_S", 0.05)
+    monkeypatch.setattr(gateway.gateway.bus, "_acknowledged", lambda _flight, _message: None)
+    gateway.jobs.decide = lambda _message: None
+    answer = await admin.post(f"{JOBS}/{new_id()}/retry", headers={"Prefer": "wait=0"})
+    assert answer.status_code == 503
+    assert code_of(answer) == "not_accepted"
+    sent = gateway.jobs.commands[0]
+    assert answer.json()["command_id"] == sent.command_id
+    assert (await admin.get(answer.json()["status_url"])).json()["status"] == "pending"
+
+
+async def test_without_its_stream_nothing_is_accepted(gateway: Running, admin: httpx2.AsyncClient) -> None:
+    nc = await chassis_bus.connect(gateway.bus.url("topology"), user="topology", name="topology")
+    await nc.request("$JS.API.STREAM.DELETE.CMD", b"")
+    await chassis_bus.close(nc)
+    await gateway.jobs.stop()
+    answer = await admin.post(f"{JOBS}/{new_id()}/retry")
+    assert answer.status_code == 503
+    assert code_of(answer) == "not_accepted"
+    assert "command_id" not in answer.json()

@@ -16,6 +16,7 @@ from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.gateway import assets as asset_files
 from jobplane.gateway import console, problems
 from jobplane.gateway.console import upload
+from jobplane.gateway.control_bus import NotAccepted
 from jobplane.gateway.edge import Edge
 from jobplane.gateway.openapi import routes_of
 from jobplane.gateway.problems import FieldError
@@ -78,7 +79,7 @@ async def _on_refused(_request: Request, error: Exception) -> Response:
 async def _on_unavailable(_request: Request, error: Exception) -> Response:
     if not isinstance(error, Unavailable):
         raise error
-    return problems.unavailable(error)
+    return problems.unavailable(error, error.facts if isinstance(error, NotAccepted) else None)
 
 
 async def _on_database(_request: Request, error: Exception) -> Response:

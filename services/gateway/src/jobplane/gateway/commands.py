@@ -39,40 +39,52 @@ class Terms:
     wait_s: float = DEFAULT_WAIT_S
 
 
-async def terms(
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]+$",
-            description="Makes a repeated request safe: the same key with the same body gets the first one's outcome.",
-            examples=["5f0c2d9e-retry"],
-        ),
-    ] = None,
-    prefer: Annotated[
-        str | None,
-        Header(
-            max_length=1000,
-            description="`wait=N`: wait up to N (0 to 30, usually 2) seconds; `respond-async`: 202 at once.",
-            examples=["wait=5"],
-        ),
-    ] = None,
-    if_match: Annotated[
-        str | None,
-        Header(
-            pattern=r"^(\*|\"[0-9]{1,9}\")$",
-            description="The ETag of the job as you saw it: refuses with 412 if it has changed since.",
-            examples=['"3"'],
-        ),
-    ] = None,
-) -> Terms:
+_Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Makes a repeated request safe: the same key with the same body gets the first one's outcome.",
+        examples=["5f0c2d9e-retry"],
+    ),
+]
+_Prefer = Annotated[
+    str | None,
+    Header(
+        alias="Prefer",
+        max_length=1000,
+        description="`wait=N`: wait up to N (0 to 30, usually 2) seconds; `respond-async`: 202 at once.",
+        examples=["wait=5"],
+    ),
+]
+_IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        pattern=r"^(\*|\"[0-9]{1,9}\")$",
+        description="The ETag of the job as you saw it: refuses with 412 if it has changed since.",
+        examples=['"3"'],
+    ),
+]
+
+
+async def terms_of_creation(idempotency_key: _Key = None, prefer: _Prefer = None) -> Terms:
+    """The terms that the headers Idempotency-Key and Prefer (RFC 7240) set."""
+    return Terms(idempotency_key, None, wait_of(prefer))
+
+
+async def terms(idempotency_key: _Key = None, prefer: _Prefer = None, if_match: _IfMatch = None) -> Terms:
     """The terms that the headers Idempotency-Key, Prefer (RFC 7240) and If-Match set."""
     version = int(if_match.strip('"')) if if_match and if_match != "*" else None
     return Terms(idempotency_key, version, wait_of(prefer))
 
 
+AgreedToCreate = Annotated[Terms, Depends(terms_of_creation)]
+"""The terms of a request that makes something."""
 Agreed = Annotated[Terms, Depends(terms)]
+"""The terms of a request that changes something."""
 
 
 def wait_of(prefer: str | None) -> float:
@@ -128,6 +140,7 @@ async def issue(
         outcome = await gateway.bus.send(message, wait_s=agreed.wait_s)
     except NotAccepted as error:
         if not error.certain:
+            error.facts |= {"command_id": message.command_id, "status_url": status_url(message.command_id)}
             await _remember(gateway, message)
         raise
     if outcome is None:
@@ -162,9 +175,14 @@ async def answer(
 
 def accepted(id_: CommandId) -> Response:
     """202: the command is kept and will be decided."""
-    status_url = f"/api/admin/commands/{id_}"
-    headers = {"Location": status_url, "Retry-After": "1"}
-    return _json(to_json({"command_id": id_, "status_url": status_url}), 202, headers)
+    url = status_url(id_)
+    headers = {"Location": url, "Retry-After": "1"}
+    return _json(to_json({"command_id": id_, "status_url": url}), 202, headers)
+
+
+def status_url(id_: CommandId) -> str:
+    """Where to ask what became of a command."""
+    return f"/api/admin/commands/{id_}"
 
 
 def done(outcome: CommandOutcome) -> Response:

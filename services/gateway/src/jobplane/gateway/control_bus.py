@@ -9,7 +9,7 @@ import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import from_json
 
 from jobplane.chassis import metrics, tracing
@@ -37,6 +37,8 @@ class NotAccepted(Unavailable):
         super().__init__(detail, code="not_accepted")
         self.certain = certain
         """Whether the command surely was not kept."""
+        self.facts: dict[str, JsonValue] = {}
+        """What the caller may need to find out."""
 
 
 @dataclass(slots=True)
@@ -94,12 +96,14 @@ class ControlBus:
             await self._publish(message, number)
             async with asyncio.timeout(_ACCEPT_S) as limit:
                 await flight.accepted
+                if wait_s <= 0:
+                    return None
                 limit.reschedule(begun + wait_s)
                 outcome = await flight.outcome
             seconds = asyncio.get_running_loop().time() - begun
             metrics.histogram("jobplane_command_seconds").labels(message.command.type).observe(seconds)
         except TimeoutError:
-            if flight.accepted.done():
+            if flight.accepted.done() and not flight.accepted.cancelled():
                 return None
             detail = "The command was not confirmed in time. Ask again with the same Idempotency-Key."
             raise NotAccepted(detail, certain=False) from None

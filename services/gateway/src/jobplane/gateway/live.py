@@ -10,8 +10,11 @@ from typing import Final
 
 import structlog
 from nats.errors import Error as NatsError
+from psycopg import Error as DatabaseError
+from psycopg_pool import PoolTimeout
 
 from jobplane.chassis.bus import Connection
+from jobplane.chassis.journal import Journal
 from jobplane.chassis.loops import Loop
 from jobplane.chassis.reader import StreamReader
 from jobplane.contracts.errors import JobplaneError, Unavailable
@@ -46,9 +49,10 @@ class Bounds:
 class LiveHub:
     """Follows the event streams once, for any number of readers; one that is too slow is sent away and may resume."""
 
-    def __init__(self, nc: Connection, bus: ControlBus, *, ring_events: int = RING_EVENTS) -> None:
+    def __init__(self, nc: Connection, bus: ControlBus, journal: Journal, *, ring_events: int = RING_EVENTS) -> None:
         self.nc = nc
         self._bus = bus
+        self._journal = journal
         self._ring_events = ring_events
         self.ring = Ring(ring_events)
         self.epoch = 1
@@ -83,13 +87,15 @@ class LiveHub:
         await self._unfollow()
 
     async def look(self) -> None:
-        """Follow streams that appeared, and notice a new epoch of the journal."""
+        """Follow streams that appeared, and notice a new epoch of a journal."""
         try:
-            figures = await self._bus.ask("jobs", "journal", Nothing(), JournalFigures)
-        except JobplaneError:
-            log.debug("live.epoch_unknown")
+            theirs = await self._bus.ask("jobs", "journal", Nothing(), JournalFigures)
+            ours = await self._journal.figures()
+        except (JobplaneError, DatabaseError, PoolTimeout) as error:
+            log.debug("live.epoch_unknown", error=str(error))
         else:
-            await self._enter(figures.epoch)
+            # Epochs only grow, so their sum names each state of all journals once.
+            await self._enter(theirs.epoch + ours.epoch - 1)
         for stream in range(len(STREAMS)):
             if stream not in self._followers:
                 await self._begin(stream)

@@ -125,7 +125,7 @@ def refused(error: Refused) -> Response:
     return response(error.code, error.detail, facts=error.facts, headers=headers)
 
 
-def unavailable(error: Unavailable) -> Response:
+def unavailable(error: Unavailable, facts: Mapping[str, JsonValue] | None = None) -> Response:
     """The response when a part we need is away."""
     code = error.code if status_of(error.code) is HTTPStatus.SERVICE_UNAVAILABLE else "unavailable"
-    return response(code, error.detail, headers={"Retry-After": str(error.retry_after_s)})
+    return response(code, error.detail, facts=facts, headers={"Retry-After": str(error.retry_after_s)})

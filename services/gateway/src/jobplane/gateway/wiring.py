@@ -59,7 +59,7 @@ class Gateway:
             limits=limits,
             requests=RequestLimit(limits, per_actor),
             bus=bus,
-            live=LiveHub(nc, bus),
+            live=LiveHub(nc, bus, journal),
             store=ObjectStore(settings.object_store_url),
         )
 

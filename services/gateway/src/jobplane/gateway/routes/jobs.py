@@ -29,7 +29,7 @@ from jobplane.gateway import assets, commands
 from jobplane.gateway.answers import Instant, JobIdPath, Limit, PageCursor, ready
 from jobplane.gateway.auth import Admin, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
-from jobplane.gateway.commands import Agreed
+from jobplane.gateway.commands import Agreed, AgreedToCreate
 from jobplane.gateway.openapi import JobListPage, may_fail, shows
 from jobplane.gateway.views import Accepted, Controlled
 from jobplane.gateway.wiring import gateway_of
@@ -114,7 +114,7 @@ async def list_jobs(
     summary="Create a job",
 )
 async def create_job(
-    request: Request, caller: Admin, agreed: Agreed, new: Annotated[NewJob, Depends(JsonBody(NewJob))]
+    request: Request, caller: Admin, agreed: AgreedToCreate, new: Annotated[NewJob, Depends(JsonBody(NewJob))]
 ) -> Response:
     """Accept a new job. With an Idempotency-Key a repeated request creates nothing twice."""
     if new.payload and len(to_json(new.payload)) > MAX_PAYLOAD_BYTES:
