@@ -129,7 +129,7 @@ class Children:
                 self._report.say(f"{name}: {processes.last_words(log, lines=1)}")
             return
         if not self.settled:
-            message = f"{name} did not start: {processes.last_words(log, lines=1)}"
+            message = f"{name} did not start: {processes.last_words(log, lines=1)} (log: {log})"
             raise CannotStart(message)
         if run.once:
             self._report.say(f"{name} failed: {processes.last_words(log, lines=1)}")

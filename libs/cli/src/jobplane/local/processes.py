@@ -1,6 +1,7 @@
 """Starting and stopping a server process that must not outlive its parent."""
 
 import ctypes
+import json
 import os
 import signal
 import subprocess
@@ -72,9 +73,21 @@ def stop(process: subprocess.Popen[bytes], *signs: signal.Signals, timeout_s: fl
 
 
 def last_words(log: Path, *, lines: int = 3) -> str:
-    """The end of a log file, for the sentence that explains why a server did not start."""
+    """The end of a log file, for the sentence that explains why something did not start."""
     try:
-        text = log.read_text(errors="replace")
+        written = log.read_text(errors="replace").strip().splitlines()[-lines:]
     except FileNotFoundError:
-        return "(it wrote nothing)"
-    return " / ".join(line.strip() for line in text.splitlines()[-lines:]) or "(it wrote nothing)"
+        written = []
+    return " / ".join(_plain(line) for line in written) or "it wrote nothing"
+
+
+def _plain(line: str) -> str:
+    """A structured line as a person would say it: the last line of its stack, else its detail."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return line.strip()
+    if not isinstance(entry, dict):
+        return line.strip()
+    stack = str(entry.get("exception", "")).strip().splitlines()
+    return stack[-1] if stack else str(entry.get("detail") or entry.get("event") or line.strip())
