@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from jobplane.chassis import tasks
+
 log = structlog.get_logger()
 
 _SLOWEST_S = 30.0
@@ -41,8 +43,7 @@ class Loop:
         """Cancel the call under way, if any, and return when it has ended."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+            await tasks.end(task)
 
     def nudge(self) -> None:
         """Call now; during a call: once more right after it. Also ends the waiting after failures."""

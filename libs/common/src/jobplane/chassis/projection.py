@@ -5,19 +5,22 @@ Each event exactly once, because rows and checkpoint are written in one transact
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import database, metrics
+from jobplane.chassis import database, metrics, tasks
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.reader import StreamReader
 from jobplane.contracts.envelope import EventRecord, event_from_message
 from jobplane.contracts.errors import InvalidMessage, JobplaneError
 
 log = structlog.get_logger()
+
+_AGAIN_S: Final = 1.0
+"""A standby tries so often to lead, and a leader to go on after a failure."""
 
 Fold = Callable[[AsyncConnection[Any], Sequence[EventRecord]], Awaitable[None]]
 Bury = Callable[[AsyncConnection[Any], int, bytes, str], Awaitable[None]]
@@ -69,8 +72,7 @@ class Projection:
     async def stop(self) -> None:
         """End after the transaction under way."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+            await tasks.end(self._task)
 
     async def _run(self) -> None:
         while self.halted is None:
@@ -86,7 +88,7 @@ class Projection:
             except Exception as error:
                 if not database.is_away(error):
                     log.exception("projection.failed", projection=self._name)
-            await asyncio.sleep(1)
+            await asyncio.sleep(_AGAIN_S)
 
     async def _follow(self) -> None:
         self.position = await self._checkpoint()
