@@ -74,7 +74,8 @@ def _rows_are_folds(connection: Connection[tuple[Any, ...]]) -> list[Job]:
         assert replace(job, token=None, stop_token=None) == fold(histories[job.id])
         assert [meta.version for _, meta in histories[job.id]] == list(range(1, job.version + 1))
         assert position == last[job.id]
-        assert (job.status is JobStatus.RUNNING) == (lease_until is not None)
+        assert job.status is not JobStatus.RUNNING or lease_until is not None
+        assert lease_until is None or job.status is JobStatus.RUNNING or job.stop is not None
         assert not ready or job.status is JobStatus.PENDING
     assert {job.id for job in jobs} == set(histories)
     return jobs
