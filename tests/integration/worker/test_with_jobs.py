@@ -88,7 +88,7 @@ async def test_a_run_over_its_time_is_stopped(platform: RealJobs, handlers: Hand
         finally:
             stopped.set()
 
-    await start()
+    await start(worker_lease_ms=1000)  # nothing is overdue before workers could be heard for a lease
     job = await platform.add("wait", timeout_ms=200, max_attempts=1)
     failed = await platform.becomes(job, JobStatus.FAILED)
     assert failed.error is not None
