@@ -1,7 +1,7 @@
 """A gateway in this process behind a real web server, with a real database and bus, and scripted other services."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from jobplane.chassis.journal import Journal
 from jobplane.chassis.relay import Relay, creator
 from jobplane.contracts.actors import Role, system
 from jobplane.contracts.admin_events import UserCreated
-from jobplane.contracts.topology import EVT_ADMIN
+from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS, stream
 from jobplane.gateway import background, passwords, server
 from jobplane.gateway.__main__ import subject_of
 from jobplane.gateway.admin_log import SOURCE, Entry
@@ -95,9 +95,13 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    bus: Bus, database: Database | PrivateDatabase, directory: Path, **told: Any
+    bus: Bus,
+    database: Database | PrivateDatabase,
+    directory: Path,
+    journals: Sequence[str] = (EVT_JOBS, EVT_ADMIN),
+    **told: Any,
 ) -> AsyncIterator[Running]:
-    """A gateway while the block lasts."""
+    """A gateway while the block lasts; the streams of these journals are there before it."""
     values: dict[str, Any] = {
         "instance": "gateway-1",
         "nats_url": SecretStr(bus.url("gateway")),
@@ -109,7 +113,7 @@ async def running(
     }
     settings = GatewaySettings(**(values | told))
     async with AsyncExitStack() as stack:
-        await _make_streams(bus)
+        await _make_streams(bus, journals)
         jobs = await ScriptedJobs.start(bus)
         stack.push_async_callback(jobs.stop)
         pool = await chassis_database.open_pool(database.url("gateway"), schema="gateway", service="gateway")
@@ -147,10 +151,11 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> str:
     return f"http://127.0.0.1:{port}"
 
 
-async def _make_streams(bus: Bus) -> None:
+async def _make_streams(bus: Bus, journals: Sequence[str]) -> None:
     nc = await chassis_bus.connect(bus.url("topology"), user="topology", name="topology")
-    for owner in ("jobs", "gateway"):
-        await streams.ensure(nc, owner)
+    await streams.ensure(nc, "jobs")
+    for name in journals:
+        await streams.create(nc, stream(name))
     await chassis_bus.close(nc)
 
 

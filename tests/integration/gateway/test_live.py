@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,15 +13,18 @@ import pytest
 from nats.aio.client import Client
 
 from jobplane.chassis import bus as chassis_bus
+from jobplane.chassis import streams
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Role, worker
 from jobplane.contracts.envelope import EventRecord, event_headers
 from jobplane.contracts.ids import EventId
 from jobplane.contracts.subjects import job_event
+from jobplane.contracts.topology import EVT_JOBS, stream
 from jobplane.gateway import live
 from jobplane.gateway.live_ring import Entry
-from tests.integration.gateway.conftest import Running, code_of
+from tests.integration.gateway.conftest import Running, code_of, running
 from tests.integration.gateway.scripted_jobs import NOW
+from tests.support.servers import Bus, Database
 from tests.support.waiting import eventually
 
 LIVE = "/api/admin/live"
@@ -234,3 +238,34 @@ async def test_many_readers_share_one_consumer(gateway: Running, viewer: httpx2.
         assert len(gateway.nc._subs) == before
         assert gateway.gateway.live.readers == 3
     await eventually(lambda: gateway.gateway.live.readers == 0, timeout=10)
+
+
+async def test_a_follower_that_died_is_replaced_and_nothing_is_missed(
+    gateway: Running, viewer: httpx2.AsyncClient, journal: Journal
+) -> None:
+    hub = gateway.gateway.live
+    async with listening(viewer) as heard:
+        await journal.write(2)
+        await eventually(lambda: len(heard.positions()) == 2)
+        follower = hub._followers[0]
+        await hub._stream_readers[0].close()
+        await eventually(follower.done)
+        await journal.write(2)
+        await hub.look()
+        await eventually(lambda: len(heard.positions()) == 4)
+    assert heard.positions() == [1, 2, 3, 4]
+
+
+async def test_a_stream_that_is_made_later_is_followed_from_its_beginning(
+    bus: Bus, database: Database, tmp_path: Path
+) -> None:
+    async with running(bus, database, tmp_path, journals=()) as gateway:
+        viewer = await gateway.bearer(Role.VIEWER)
+        async with listening(viewer) as heard:
+            topology = await chassis_bus.connect(bus.url("topology"), user="topology", name="topology")
+            await streams.create(topology, stream(EVT_JOBS))
+            await chassis_bus.close(topology)
+            relay = await chassis_bus.connect(bus.url("jobs-relay"), user="jobs-relay", name="relay")
+            await Journal(relay).write(3)
+            await chassis_bus.close(relay)
+            await eventually(lambda: heard.positions() == [1, 2, 3])

@@ -1,13 +1,15 @@
 """Sessions, tokens, and everything that must not get in."""
 
+from pathlib import Path
+
 import httpx2
 import pytest
 
 from jobplane.contracts.actors import ActorKind, Role, system
 from jobplane.gateway import accounts
 from jobplane.gateway.sessions import TOKEN_PREFIX
-from tests.integration.gateway.conftest import ADMIN_PASSWORD, Running, code_of
-from tests.support.servers import Database
+from tests.integration.gateway.conftest import ADMIN_PASSWORD, Running, code_of, running
+from tests.support.servers import Bus, Database
 
 SESSION, TOKEN = "/api/admin/session", "/api/admin/token"
 ADMIN = {"username": "admin", "password": ADMIN_PASSWORD}
@@ -206,3 +208,18 @@ async def test_the_first_accounts_are_made_once(gateway: Running) -> None:
     body = {"username": "local", "password": "changed password"}
     answer: httpx2.Response = await gateway.client().post(TOKEN, json=body)
     assert answer.status_code == 200
+
+
+async def test_over_https_browsers_themselves_guard_the_cookie(bus: Bus, database: Database, tmp_path: Path) -> None:
+    async with running(bus, database, tmp_path, public_url="https://jobs.example.com") as gateway:
+        client = gateway.client(headers={"Host": "jobs.example.com", "Origin": "https://jobs.example.com"})
+        answer = await client.post(SESSION, json=ADMIN)
+        cookie = answer.headers["set-cookie"]
+        assert cookie.startswith("__Host-jobplane_session=")
+        assert "; Secure" in cookie
+        assert "Domain" not in cookie
+        assert answer.headers["strict-transport-security"].startswith("max-age=")
+        secret = cookie.partition("=")[2].partition(";")[0]
+        headers = {"Cookie": f"__Host-jobplane_session={secret}"}
+        assert (await client.get(SESSION, headers=headers)).status_code == 200
+        assert (await client.get(SESSION, headers={"Cookie": f"jobplane_session={secret}"})).status_code == 401

@@ -5,9 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from jobplane.contracts.jobs import JobView
-from jobplane.gateway import openapi, problems
+from jobplane.contracts.audit import AuditPage
+from jobplane.contracts.fleet import DetailedHealth
+from jobplane.contracts.jobs import History, JobView, Stats
+from jobplane.gateway import openapi, problems, views
+from jobplane.gateway.assets import Asset
+from jobplane.gateway.examples import EXAMPLES
 from jobplane.gateway.routes import ROUTERS
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(openapi.document(ROUTERS, "1.2.3")))
@@ -50,6 +55,41 @@ def test_every_operation_says_what_it_does_and_how_it_may_fail(
                 assert problems.status_of(code) == int(status) == example["value"]["status"]
     if "requestBody" in operation:
         assert {"413", "415"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        openapi.JobListPage,
+        JobView,
+        History,
+        Stats,
+        AuditPage,
+        DetailedHealth,
+        Asset,
+        views.Accepted,
+        views.Controlled,
+        views.CommandStatus,
+        views.Me,
+        views.Bearer,
+    ],
+    ids=lambda model: model.__name__,
+)
+def test_every_example_is_what_it_is_an_example_of(model: type[BaseModel]) -> None:
+    example = EXAMPLES[model.__name__]
+    told = model.model_validate_json(json.dumps(example)).model_dump(mode="json", exclude_unset=True)
+    assert told == example
+
+
+def test_every_answer_has_an_example() -> None:
+    shown = [
+        content["application/json"]
+        for _, _, operation in OPERATIONS
+        for response in operation["responses"].values()
+        if "application/json" in (content := response.get("content", {}))
+    ]
+    assert len(shown) > 20
+    assert all("example" in content and "$ref" in content["schema"] for content in shown)
 
 
 def test_list_items_are_jobs_without_what_is_large() -> None:

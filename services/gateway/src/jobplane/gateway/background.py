@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from jobplane.chassis import database, metrics
+from jobplane.chassis import database, metrics, tasks
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.heartbeat import Heartbeat
 from jobplane.chassis.loops import Loop
@@ -34,7 +34,7 @@ async def relaying(relay: Relay, nc: Connection) -> AsyncIterator[None]:
         ended.set()
         relay.nudge()
         await asyncio.wait({task}, timeout=_LAST_EVENTS_S)
-        task.cancel()
+        await tasks.end(task)
 
 
 @asynccontextmanager

@@ -74,13 +74,9 @@ class ControlBus:
         self._subscription = await self._nc.subscribe(f"{self._inbox}.*.*", cb=self._answered)
 
     async def stop(self) -> None:
-        """Stop listening; whoever still waits is told that we are ending."""
+        """Stop listening. Requests have ended before: nobody waits any more."""
         if self._subscription is not None and not self._nc.is_closed:
             await self._subscription.unsubscribe()
-        for flight in self._flights.values():
-            for future in (flight.accepted, flight.outcome):
-                if not future.done():
-                    future.cancel()
 
     async def send(self, message: CommandMessage, *, wait_s: float) -> CommandOutcome | None:
         """Have a command decided; none if it is accepted but not decided within `wait_s` seconds (0: do not wait).

@@ -13,12 +13,14 @@ from nats.errors import Error as NatsError
 from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 
+from jobplane.chassis import tasks
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
 from jobplane.chassis.loops import Loop
 from jobplane.chassis.reader import StreamReader
 from jobplane.contracts.errors import JobplaneError, Unavailable
 from jobplane.contracts.queries import JournalFigures, Nothing
+from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
 from jobplane.gateway.control_bus import ControlBus
 from jobplane.gateway.live_cursor import STREAMS, Cursor, render
 from jobplane.gateway.live_ring import Entry, Ring, with_id
@@ -32,6 +34,9 @@ CHECK_S: Final = 2.0
 """How soon a reader notices that its session ended."""
 _CHUNK: Final = 256
 _LOOK_S: Final = 10.0
+_LOOK_FOR_MISSING_S: Final = 0.5
+"""While a stream is missing that every installation has: relays make them at their first start."""
+_ALWAYS_THERE: Final = frozenset({EVT_JOBS, EVT_ADMIN})
 _REQUEST_S: Final = 2.0
 _STREAM_NOT_FOUND: Final = 10059
 
@@ -62,7 +67,8 @@ class LiveHub:
         self._stream_readers: dict[int, StreamReader] = {}
         self._wakes: set[asyncio.Event] = set()
         self.closing = False
-        self._look = Loop("live streams", self.look, _LOOK_S)
+        self._looked_at = 0.0
+        self._look = Loop("live streams", self._look_if_due, _LOOK_FOR_MISSING_S)
 
     @property
     def readers(self) -> int:
@@ -86,8 +92,14 @@ class LiveHub:
         await self._look.stop()
         await self._unfollow()
 
+    async def _look_if_due(self) -> None:
+        followed = {STREAMS[stream] for stream in self._followers}
+        if _ALWAYS_THERE - followed or time.monotonic() - self._looked_at >= _LOOK_S:
+            await self.look()
+
     async def look(self) -> None:
         """Follow streams that appeared, and notice a new epoch of a journal."""
+        self._looked_at = time.monotonic()
         try:
             theirs = await self._bus.ask("jobs", "journal", Nothing(), JournalFigures)
             ours = await self._journal.figures()
@@ -97,8 +109,12 @@ class LiveHub:
             # Epochs only grow, so their sum names each state of all journals once.
             await self._enter(theirs.epoch + ours.epoch - 1)
         for stream in range(len(STREAMS)):
-            if stream not in self._followers:
+            follower = self._followers.get(stream)
+            if follower is None:
                 await self._begin(stream)
+            elif follower.done():
+                log.error("live.follower_died", stream=STREAMS[stream], exc_info=follower.exception())
+                self._start_follower(stream)
 
     async def _enter(self, epoch: int) -> None:
         if epoch == self.epoch:
@@ -118,14 +134,12 @@ class LiveHub:
         self._wake()
 
     async def _unfollow(self) -> None:
-        tasks, self._followers = list(self._followers.values()), {}
+        followers, self._followers = list(self._followers.values()), {}
         for reader in self._stream_readers.values():
             await reader.close()
         self._stream_readers.clear()
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        for follower in followers:
+            await tasks.end(follower)
 
     async def _begin(self, stream: int) -> None:
         try:
@@ -137,6 +151,9 @@ class LiveHub:
             return
         # A stream that was not there before is read from its beginning, so that readers miss nothing of it.
         self.ring.begin(stream, bounds.first - 1 if self._missed[stream] else bounds.last)
+        self._start_follower(stream)
+
+    def _start_follower(self, stream: int) -> None:
         self._followers[stream] = asyncio.create_task(self._follow(stream), name=f"live {STREAMS[stream]}")
 
     async def _follow(self, stream: int) -> None:

@@ -14,6 +14,7 @@ from jobplane.contracts.jobs import JobErrorView, JobPage, JobView
 from jobplane.gateway import problems
 from jobplane.gateway.auth import Require, same_origin
 from jobplane.gateway.bodies import JsonBody
+from jobplane.gateway.examples import EXAMPLES
 from jobplane.gateway.problems import FieldError, Problem
 
 Responses = dict[int | str, dict[str, Any]]
@@ -24,6 +25,7 @@ _EXAMPLE_TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
 _ALWAYS: Final = ("host_not_allowed", "unavailable")
 _WITH_LOGIN: Final = ("unauthenticated", "forbidden", "rate_limited")
 _WITH_BODY: Final = ("payload_too_large", "unsupported_media_type", "invalid_request")
+_WHEN_SENT: Final = ("cross_site", "payload_too_large")
 _HEADERS: Final = {
     "ETag": "The job's version in quotes, for If-Match.",
     "Location": "Where to find it.",
@@ -75,7 +77,8 @@ def shows(
 ) -> Responses:
     """A successful answer."""
     documented = {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in headers}
-    return {status: {"model": model, "description": description, "headers": documented}}
+    content = {"application/json": {"example": EXAMPLES[model.__name__]}}
+    return {status: {"model": model, "description": description, "headers": documented, "content": content}}
 
 
 def shows_nothing(description: str) -> Responses:
@@ -127,13 +130,15 @@ def document(routers: Iterable[APIRouter], version: str) -> dict[str, Any]:
 
 def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]]:
     """Add what the dependencies of a route imply; gives the models of its body."""
-    for parameter in operation.get("parameters", ()):
-        _never_null(parameter)
-    responses = operation["responses"]
+    _tidy(operation)
+    responses, codes = operation["responses"], list(_ALWAYS)
     described = responses.pop("422", None)
-    codes = [*_ALWAYS]
     if described is not None:
         codes.append("invalid_request")
+        if _PROBLEM_JSON in described.get("content", {}):
+            responses["422"] = described
+    if "GET" not in (route.methods or ()):
+        codes += _WHEN_SENT
     models: set[type[BaseModel]] = set()
     for call in calls_of(route.dependant):
         if isinstance(call, Require):
@@ -141,20 +146,33 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]
             operation["description"] = f"{operation.get('description', '')}\n\nRole: {call.role} or higher.".strip()
             codes += _WITH_LOGIN
         elif isinstance(call, JsonBody):
-            content = {"application/json": {"schema": {"$ref": _REF.format(model=call.model.__name__)}}}
-            operation["requestBody"] = {"required": call.default is None, "content": content}
+            operation["requestBody"] = _body(call)
             models.add(call.model)
             codes += _WITH_BODY
         elif call is same_origin:
             operation["security"] = []
-    if described is not None and _PROBLEM_JSON in described.get("content", {}):
-        responses["422"] = described
     for code in codes:
         _add(responses, code, key=str)
-    if not {"GET"} & set(route.methods or ()):
-        _add(responses, "cross_site", key=str)
-        _add(responses, "payload_too_large", key=str)
     return models
+
+
+def _body(body: JsonBody[Any]) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=body.model.__name__)}}}
+    return {"required": body.default is None, "content": content}
+
+
+def _tidy(operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", ()):
+        _never_null(parameter)
+    for response in operation["responses"].values():
+        _drop_empty(response)
+
+
+def _drop_empty(response: dict[str, Any]) -> None:
+    """The framework adds JSON of any shape to every successful answer, also to files and streams."""
+    content = response.get("content", {})
+    if content.get("application/json") == {"schema": {}} and len(content) > 1:
+        del content["application/json"]
 
 
 def _never_null(parameter: dict[str, Any]) -> None:

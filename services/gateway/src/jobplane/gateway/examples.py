@@ -1,0 +1,137 @@
+"""One example of each answer, for the documentation; a test holds them against their models."""
+
+from typing import Any, Final
+
+_JOB_ID: Final = "01920a3c-7f00-7a00-8000-0123456789ab"
+_COMMAND_ID: Final = "01920a3d-1200-7c00-9000-ba9876543210"
+_ACCOUNT_ID: Final = "01920a3c-0000-7000-8000-000000000001"
+_ASSET_ID: Final = "01920a3b-5500-7b00-a000-00000000a55e"
+_TRACE: Final = "4bf92f3577b34da6a3ce929d0e0e4736"
+_AT: Final = "2026-11-22T12:00:00.123456Z"
+
+_LIST_ITEM: Final[dict[str, Any]] = {
+    "id": _JOB_ID,
+    "kind": "image.thumbnail",
+    "queue": "default",
+    "status": "FAILED",
+    "priority": 0,
+    "run": 5,
+    "attempt": 5,
+    "max_attempts": 5,
+    "run_at": _AT,
+    "created_at": _AT,
+    "started_at": _AT,
+    "finished_at": _AT,
+    "version": 11,
+    "position": 4711,
+    "error": {
+        "type": "UnreadableImage",
+        "message": "The file is cut off: it ends in the middle of the picture.",
+        "fingerprint": "9f86d081884c7d65",
+    },
+    "tags": ["holiday"],
+    "unique_key": None,
+    "progress": 0.4,
+    "worker": "worker-1",
+    "asset": _ASSET_ID,
+    "trace_id": _TRACE,
+    "timeout_s": 30.0,
+    "forced": False,
+    "stop": None,
+}
+_JOB: Final[dict[str, Any]] = _LIST_ITEM | {
+    "payload": {"width": 320},
+    "result": None,
+    "error": _LIST_ITEM["error"] | {"stack": 'File "thumbnail.py", line 12, in thumbnail'},
+}
+_RETRIED: Final[dict[str, Any]] = _JOB | {"status": "PENDING", "attempt": 0, "version": 12, "error": None}
+_ACTOR: Final[dict[str, Any]] = {"id": _ACCOUNT_ID, "kind": "user", "role": "ADMIN", "origin": None}
+
+EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    "JobView": _JOB,
+    "JobListPage": {"items": [_LIST_ITEM], "next_cursor": "MDE5MjBhM2M"},
+    "Controlled": {"job": _RETRIED, "position": 4712, "command_id": _COMMAND_ID},
+    "Accepted": {"command_id": _COMMAND_ID, "status_url": f"/api/admin/commands/{_COMMAND_ID}"},
+    "CommandStatus": {
+        "command_id": _COMMAND_ID,
+        "status": "done",
+        "code": None,
+        "detail": None,
+        "job": _RETRIED,
+        "position": 4712,
+    },
+    "History": {
+        "items": [
+            {
+                "position": 4712,
+                "version": 12,
+                "type": "job.retried.v1",
+                "at": _AT,
+                "actor": _ACTOR,
+                "reason": "the file was uploaded again",
+                "command_id": _COMMAND_ID,
+                "trace_id": _TRACE,
+                "before": "FAILED",
+                "after": "PENDING",
+                "data": {"run_at": _AT},
+            }
+        ],
+        "next_cursor": None,
+    },
+    "Stats": {
+        "by_status": {"PENDING": 3, "RUNNING": 2, "COMPLETED": 1204, "FAILED": 7, "CANCELLED": 1},
+        "queues": [{"queue": "default", "pending": 3, "running": 2, "oldest_at": _AT}],
+        "position": 4712,
+    },
+    "AuditPage": {
+        "items": [
+            {
+                "position": 5120,
+                "source": "EVT_JOBS",
+                "source_position": 4712,
+                "at": _AT,
+                "action": "JOB_RETRY",
+                "actor": _ACTOR | {"name": "admin", "address": "127.0.0.1"},
+                "reason": "the file was uploaded again",
+                "target": {"type": "job", "id": _JOB_ID},
+                "before": "FAILED",
+                "after": "PENDING",
+                "outcome": "accepted",
+                "code": None,
+                "command_id": _COMMAND_ID,
+                "correlation_id": _COMMAND_ID,
+                "trace_id": _TRACE,
+                "count": 1,
+            }
+        ],
+        "next_cursor": "NTEyMA",
+    },
+    "DetailedHealth": {
+        "status": "ok",
+        "generated_at": _AT,
+        "services": [],
+        "workers": [],
+        "checks": [
+            {
+                "name": "postgres.latency",
+                "status": "ok",
+                "value": 0.4,
+                "threshold": 50,
+                "since": _AT,
+                "advice": "Milliseconds for one round trip; when slow, look at the load and the disk of the database.",
+            }
+        ],
+        "throughput": [{"minute": _AT, "created": 60, "started": 61, "completed": 57, "failed": 3, "error_rate": 0.05}],
+    },
+    "Me": {"id": _ACCOUNT_ID, "name": "admin", "role": "SUPERADMIN", "kind": "user", "expires_at": _AT},
+    "Bearer": {"token": "jp_3q2-7wAAfLx0b1cR9eZk4mYw8uTn6vQs2pGh5iJd1oE", "expires_at": _AT},
+    "Asset": {
+        "id": _ASSET_ID,
+        "name": "photo.jpg",
+        "content_type": "image/jpeg",
+        "size_bytes": 2483201,
+        "url": f"/api/admin/assets/{_ASSET_ID}",
+        "thumbnail_url": f"/api/admin/assets/{_ASSET_ID}/thumbnail",
+    },
+}
+"""By the name of the model."""
