@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -16,16 +17,27 @@ from jobplane.contracts.commands import CancelJob
 from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.jobs import JobStatus, JobView
 from jobplane.contracts.queries import JournalFigures, Nothing
 from jobplane.contracts.subjects import lease
-from jobplane.contracts.workers import Beat, BeatReply, DoneItem, DoneReply, DoneReport, LeaseReply, LeaseRequest
+from jobplane.contracts.workers import (
+    Beat,
+    BeatReply,
+    DoneItem,
+    DoneReply,
+    DoneReport,
+    LeasedJob,
+    LeaseReply,
+    LeaseRequest,
+)
 from tests.integration.jobs.conftest import running, settings_for
 from tests.integration.jobs.driving import Driver, done, message, publish
-from tests.integration.jobs.truth import assert_consistent, change
+from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.support import servers
 from tests.support.servers import Bus, Database, PrivateDatabase
 from tests.support.waiting import eventually
+
+CUTS = 5
 
 
 @pytest.fixture
@@ -53,7 +65,7 @@ async def service(bus: Bus, database: Database | PrivateDatabase, owner_url: str
 async def driver(bus: Bus, migrated_template: Database) -> AsyncIterator[Driver]:
     """On a shared database server, which stays."""
     database = servers.copy_of(migrated_template)
-    async with service(bus, database, database.owner_url) as driving:
+    async with service(bus, database, database.admin_url) as driving:
         yield driving
     servers.drop(database)
 
@@ -97,6 +109,45 @@ async def test_commands_wait_while_the_database_is_away(bare: Driver, private_da
     assert await bare.report(done(leased)) == ["accepted"]
     assert (await bare.job(created.id)).stop == "finished_anyway"
     assert (await bare.create()).status is JobStatus.PENDING
+
+
+async def test_database_connections_that_are_cut_lose_and_double_nothing(driver: Driver) -> None:
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jobplane_jobs' AND datname = %s"
+    [(name,)] = rows_of(driver.owner_url, "SELECT current_database()")
+    created: list[JobView] = []
+    finished: list[str] = []
+
+    async def work() -> None:
+        """As a worker does: ask until answered, report until answered."""
+        while len(finished) < CUTS * 10:
+            with contextlib.suppress(AssertionError):  # unavailable just now
+                for job in await driver.lease(request_id=new_id(), wait_ms=500):
+                    await eventually(functools.partial(reported, driver, job), timeout=15)
+                    finished.append(job.job)
+
+    working = asyncio.create_task(work())
+    for _ in range(CUTS):
+        creating = asyncio.create_task(driver.create_many(10))
+        await eventually(lambda: driver.gateway.pending_data_size == 0)
+        await asyncio.to_thread(rows_of, driver.owner_url, cut, (name,))
+        created += await creating
+    # Leases whose answer was lost with a connection end, and the jobs are given out again.
+    over = "UPDATE job SET lease_until = now() - interval '1 s' WHERE status = 'RUNNING'"
+    started = "UPDATE beat_service SET since = now() - interval '1 h'"
+
+    async def all_finished() -> bool:
+        if working.done():
+            return True
+        await asyncio.to_thread(change, driver.owner_url, started)
+        await asyncio.to_thread(change, driver.owner_url, over)
+        return False
+
+    await eventually(all_finished, timeout=30)
+    assert sorted(finished) == sorted(job.id for job in created)
+
+
+async def reported(driver: Driver, job: LeasedJob) -> bool:
+    return await driver.report(done(job)) == ["accepted"]
 
 
 async def test_a_killed_bus_loses_no_run_and_no_command(driver: Driver, bus: Bus) -> None:

@@ -12,7 +12,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import MAX_RESULT_BYTES, JobStatus
 from jobplane.contracts.workers import BeatReply, DoneAnswer, DoneReply, LeasedJob, Signal
 from tests.integration.jobs.driving import Driver, done, failed
-from tests.integration.jobs.truth import rows_of
+from tests.integration.jobs.truth import change, rows_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -82,6 +82,19 @@ async def test_the_worker_of_a_cancelled_run_is_told_at_once(driver: Driver) -> 
     told = Signal.model_validate_json((await signals.next_msg(timeout=3)).data)
     await signals.unsubscribe()
     assert told == Signal(job=leased.job, token=leased.token, cause="cancelled")
+
+
+async def test_the_worker_of_a_run_that_takes_too_long_is_told(driver: Driver) -> None:
+    change(driver.owner_url, "UPDATE beat_service SET since = now() - interval '1 h'")
+    signals = await driver.worker.subscribe(f"jobs.signal.{driver.name}")
+    leased = await start(driver, timeout_ms=100, max_attempts=1)
+    assert leased.deadline is not None
+    told = Signal.model_validate_json((await signals.next_msg(timeout=5)).data)
+    await signals.unsubscribe()
+    assert told == Signal(job=leased.job, token=leased.token, cause="timeout")
+    assert (await driver.beat(leased)).lost == [leased.job]
+    assert await driver.report(done(leased)) == ["lease_lost"]
+    assert (await driver.job(leased.job)).status is JobStatus.FAILED
 
 
 async def test_a_run_that_two_beats_do_not_mention_is_given_back_uncounted(driver: Driver) -> None:
