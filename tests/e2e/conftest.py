@@ -19,10 +19,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def stranger(chromium: Browser, platform: Platform) -> Iterator[Visit]:
+def stranger(chromium: Browser, platform: Platform, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """Somebody at the console who has not logged in."""
     with Visit(chromium, platform) as visit:
         yield visit
+        keep_what_failed(visit, request)
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +35,19 @@ def session(chromium: Browser, platform: Platform) -> StorageState:
 
 
 @pytest.fixture
-def admin(chromium: Browser, platform: Platform, session: StorageState) -> Iterator[Visit]:
+def admin(
+    chromium: Browser, platform: Platform, session: StorageState, request: pytest.FixtureRequest
+) -> Iterator[Visit]:
     """Somebody who has logged in as `admin` and sees the jobs."""
     with Visit(chromium, platform, session=session) as visit:
         visit.page.goto("/admin/jobs")
         visit.expect_live()
         yield visit
+        keep_what_failed(visit, request)
+
+
+def keep_what_failed(visit: Visit, request: pytest.FixtureRequest) -> None:
+    """A picture of the page that a failed test saw last (the report is left at the test by pytest-playwright)."""
+    report = getattr(request.node, "rep_call", None)
+    if report is not None and report.failed:
+        visit.shoot(f"failed-{request.node.name}")

@@ -70,8 +70,6 @@ class Visit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            self.shoot("failed")
         self.context.close()
         if error is None:
             assert not self.complaints, self.complaints

@@ -3,8 +3,9 @@
 
 const dialog = document.getElementById("dialog");
 
-document.addEventListener("htmx:after:swap", () => {
-  if (dialog.childElementCount && !dialog.open) dialog.showModal();
+// Only a question swapped in opens it: a refresh of the rows may come while a closed one is still being cleared.
+document.addEventListener("htmx:after:swap", (event) => {
+  if (event.detail.ctx?.target === dialog && !dialog.open) dialog.showModal();
 });
 
 dialog.addEventListener("close", () => dialog.replaceChildren());
