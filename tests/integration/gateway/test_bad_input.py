@@ -41,6 +41,8 @@ async def admin(gateway: Running) -> httpx2.AsyncClient:
         b'{"kind": "a b", "payload": {}}',
         b'{"kind": "x", "payload": {}, "queue": "No Such"}',
         b'{"kind": "x", "payload": {}, "priority": 1001}',
+        b'{"kind": "x", "payload": {}, "priority": false}',
+        b'{"kind": "x", "payload": {}, "priority": "1"}',
         b'{"kind": "x", "payload": {}, "run_at": "2026-01-01T00:00:00"}',
         b'{"kind": "x", "payload": {}, "run_at": 1700000000}',
         b'{"kind": "x", "payload": {}, "timeout_s": 0}',

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime, BeforeValidator
+from pydantic import AwareDatetime, BeforeValidator, Strict
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -34,7 +34,7 @@ def _written_out(value: object) -> object:
     raise ValueError(msg)
 
 
-Instant = Annotated[AwareDatetime, BeforeValidator(_written_out)]
+Instant = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_written_out)]
 """An instant with its time zone; bare numbers are refused, for nobody can tell their unit."""
 
 

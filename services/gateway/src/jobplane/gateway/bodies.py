@@ -19,9 +19,11 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Wish(BaseModel):
-    """What a caller sends; unknown fields are refused, so that a misspelt one is noticed."""
+    """What a caller sends; unknown fields and other types are refused, so that no mistake is taken for a wish."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 class JsonBody(Generic[M]):

@@ -40,7 +40,7 @@ _LIST_ITEM: Final[dict[str, Any]] = {
     "stop": None,
 }
 _JOB: Final[dict[str, Any]] = _LIST_ITEM | {
-    "payload": {"width": 320},
+    "payload": {"side": 320},
     "result": None,
     "error": _LIST_ITEM["error"] | {"stack": 'File "thumbnail.py", line 12, in thumbnail'},
 }

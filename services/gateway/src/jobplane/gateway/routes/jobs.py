@@ -47,7 +47,7 @@ class NewJob(Wish):
 
     kind: str = Field(pattern=KIND_PATTERN, examples=["image.thumbnail"])
     """Which handler runs it."""
-    payload: dict[str, JsonValue] = Field(default_factory=dict, examples=[{"width": 320}])
+    payload: dict[str, JsonValue] = Field(default_factory=dict, examples=[{"side": 320}])
     """What the handler gets; at most 256 KiB of JSON."""
     queue: str = Field(default="default", pattern=QUEUE_PATTERN)
     """Where workers look for it."""
