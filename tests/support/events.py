@@ -24,7 +24,7 @@ from jobplane.contracts.job_events import (
     JobStarted,
 )
 from jobplane.contracts.jobs import JobStatus
-from jobplane.contracts.topology import EVT_ADMIN
+from jobplane.contracts.topology import EVT_ADMIN, STREAMS
 from tests.support.servers import Bus
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -118,8 +118,9 @@ def login(position: int, *, at: datetime = NOON, actor: Actor = ADMIN) -> EventR
 async def ensure_streams(server: Bus) -> None:
     """Create every stream, as the owners would."""
     nc = await bus.connect(server.url("topology"), user="topology", name="test topology")
-    for owner in ("jobs", "gateway", "health"):
-        await streams.ensure(nc, owner)
+    await streams.ensure(nc, "jobs")
+    for spec in STREAMS:
+        await streams.create(nc, spec)
     await bus.close(nc)
 
 

@@ -89,8 +89,8 @@ class JournalChecks:
 
     async def test_a_halted_journal_takes_nothing_and_is_read_as_before(self, journal: Journal) -> None:
         await append(journal, event())
-        await journal.halt("two histories")
-        await journal.halt("the first reason stays")
+        await journal.halt("two histories", 1)
+        await journal.halt("the first reason stays", 1)
         with pytest.raises(Unavailable) as refused:
             await append(journal, event())
         assert refused.value.code == "journal_diverged"

@@ -19,6 +19,7 @@ from tests.support.servers import Bus
 from tests.support.waiting import eventually
 
 Verdict = Callable[[str], Exception | None]
+PATIENCE_NS = 500_000_000
 
 
 class Desk:
@@ -53,6 +54,20 @@ async def taking(bus: Bus) -> AsyncIterator[Connection]:
     connection = await buses.connect(bus.url("jobs-intake"), user="jobs-intake", name="taking")
     yield connection
     await buses.close(connection)
+
+
+@pytest.fixture
+async def impatient(bus: Bus, taking: Connection) -> None:
+    """What is not acknowledged comes again soon."""
+    nc = await buses.connect(bus.url("test"), user="test", name="test")
+    place = f"{JOBS_INTAKE.stream}.{JOBS_INTAKE.name}"
+    found = json.loads((await nc.request(f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=2)).data)
+    config = found["config"] | {"backoff": [PATIENCE_NS] * 3, "ack_wait": PATIENCE_NS}
+    wanted = json.dumps({"stream_name": JOBS_INTAKE.stream, "config": config, "action": "update"}).encode()
+    place = f"{place}.{JOBS_INTAKE.filter_subject}"
+    answer = await nc.request(f"$JS.API.CONSUMER.CREATE.{place}", wanted, timeout=2)
+    assert b'"error"' not in answer.data, answer.data
+    await buses.close(nc)
 
 
 @contextlib.asynccontextmanager
@@ -185,7 +200,7 @@ async def test_while_the_database_is_away_nothing_is_taken_and_nothing_burnt(
 
 
 async def test_an_acknowledgement_that_is_lost_brings_the_message_again(
-    taking: Connection, reading: Connection, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    impatient: None, taking: Connection, reading: Connection, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = taking.publish
     lost = 0
@@ -200,12 +215,12 @@ async def test_an_acknowledgement_that_is_lost_brings_the_message_again(
     monkeypatch.setattr(taking, "publish", lose)
     await send(reading, "a")
     async with running(taking, desk):
-        await eventually(lambda: empty(reading))
+        await eventually(lambda: empty(reading), timeout=15)  # the first acknowledgement is waited for 5 s
     assert desk.done == ["a", "a"]
 
 
 async def test_what_cannot_be_dead_lettered_stays(
-    taking: Connection, reading: Connection, desk: Desk, bus: Bus
+    impatient: None, taking: Connection, reading: Connection, desk: Desk, bus: Bus
 ) -> None:
     desk.verdict = lambda _text: InvalidMessage("poison")
     await reading.request("$JS.API.STREAM.DELETE.DLQ", b"", timeout=2)
@@ -219,7 +234,7 @@ async def test_what_cannot_be_dead_lettered_stays(
 
 
 async def test_another_intake_gets_what_the_first_did_not_finish(
-    taking: Connection, reading: Connection, desk: Desk
+    impatient: None, taking: Connection, reading: Connection, desk: Desk
 ) -> None:
     desk.verdict = lambda _text: OperationalError("away")
     await send(reading, "a", "b")

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 from nats.errors import TimeoutError as NatsTimeoutError
+from psycopg_pool import PoolTimeout
 
 from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
@@ -193,7 +194,10 @@ async def test_the_stream_may_have_forgotten_its_last_event(
     assert relay.relayed == 4
 
 
-async def test_a_relay_outlives_its_database(bus: Bus, relaying: Connection, private_database: PrivateDatabase) -> None:
+async def test_a_relay_outlives_its_database(
+    bus: Bus, relaying: Connection, private_database: PrivateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobplane.chassis.database._LEND_S", 0.5)
     pool = await databases.open_pool(private_database.url("jobs"), schema="jobs", service="jobs")
     journal = Journal(pool)
     relay = relay_of(bus, journal, relaying)
@@ -202,14 +206,31 @@ async def test_a_relay_outlives_its_database(bus: Bus, relaying: Connection, pri
         await eventually(lambda: relay.relayed == 2)
         private_database.stop()
         relay.recheck()
-        await eventually(lambda: relay.relayed == 0)
         private_database.start()
-        await eventually(lambda: relay.relayed == 2, timeout=15)
+        await eventually(lambda: _filled(journal), timeout=15)
+        await eventually(lambda: relay.relayed == 3, timeout=15)
     await pool.close()
+
+
+async def _filled(journal: Journal) -> bool:
+    """Whether the database takes one more event."""
+    try:
+        await fill(journal, 1)
+    except (psycopg.OperationalError, PoolTimeout):
+        return False
+    return True
 
 
 def _reached(relay: Relay, position: int) -> bool:
     return relay.relayed == position
+
+
+async def _fills(journal: Journal) -> bool:
+    try:
+        await fill(journal, 1)
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 async def _halted(journal: Journal) -> str:

@@ -35,8 +35,9 @@ async def api(nc: Connection, call: str, request: dict[str, Any] | None = None) 
 async def test_what_is_missing_is_created_and_then_found_as_declared(topology: Connection, owner: str) -> None:
     assert await streams.ensure(topology, owner) == []
     assert await streams.ensure(topology, owner) == []
-    names = (await api(topology, "STREAM.NAMES"))["streams"]
-    assert sorted(names) == sorted(spec.name for spec in STREAMS if spec.owner == owner)
+    names = (await api(topology, "STREAM.NAMES")).get("streams")
+    # a journal's stream is made by its relay, which knows where it begins
+    assert sorted(names or []) == sorted(spec.name for spec in STREAMS if spec.owner == owner and not spec.journal)
 
 
 async def test_replicas_may_create_at_the_same_time(topology: Connection) -> None:
@@ -62,7 +63,7 @@ async def test_a_drift_that_loses_messages_stops_the_start(
 
 
 async def test_any_other_drift_is_told_and_left_alone(topology: Connection) -> None:
-    await streams.ensure(topology, "jobs")
+    await streams.create(topology, stream(EVT_JOBS))
     found = (await api(topology, f"STREAM.INFO.{EVT_JOBS}"))["config"]
     await api(topology, f"STREAM.UPDATE.{EVT_JOBS}", found | {"max_bytes": 1_000_000})
     drifts = await streams.ensure(topology, "jobs")
@@ -91,7 +92,7 @@ async def test_a_stream_made_anew_begins_where_it_is_told(topology: Connection, 
 async def test_what_jetstream_refuses_is_told(topology: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(streams.__dict__, "_stream_config", lambda spec: {"name": spec.name, "max_bytes": 10**15})
     with pytest.raises(JobplaneError, match=rf"JetStream refuses STREAM\.CREATE\.{EVT_ADMIN}: .*storage"):
-        await streams.ensure(topology, "gateway")
+        await streams.create(topology, stream(EVT_ADMIN))
 
 
 async def test_jetstream_that_is_still_starting_is_waited_for(
@@ -110,7 +111,7 @@ async def test_jetstream_that_is_still_starting_is_waited_for(
 
     monkeypatch.setattr(topology, "request", starting)
     assert await streams.ensure(topology, "gateway") == []
-    assert len(asked) == 4
+    assert len(asked) == 3
 
 
 async def test_a_bus_that_goes_away_is_unavailable(topology: Connection, bus: Bus) -> None:

@@ -150,3 +150,20 @@ async def test_a_queue_that_cannot_exist_is_told_so(driver: Driver) -> None:
     request = {"request_id": new_id(), "worker": driver.name, "kinds": ["test.echo"]}
     answer = await driver.worker.request("jobs.lease.Not_A_Queue", json.dumps(request).encode(), timeout=5)
     assert LeaseReply.model_validate_json(answer.data).error == "invalid"
+
+
+async def test_a_worker_that_ends_takes_its_request_back(driver: Driver) -> None:
+    request_id = new_id()
+    polling = asyncio.create_task(driver.lease(request_id=request_id, wait_ms=20_000))
+    assert await driver.lease(wait_ms=0, kinds=["test.other"]) == []
+    assert await driver.lease(request_id=request_id, wait_ms=0, repeated=True) == []
+    assert await asyncio.wait_for(polling, SOON_S) == []
+    created = await driver.create()
+    assert [job.job for job in await driver.lease()] == [created.id]
+
+
+async def test_what_was_given_meanwhile_is_not_lost_by_taking_the_request_back(driver: Driver) -> None:
+    request_id = new_id()
+    await driver.create()
+    [leased] = await driver.lease(request_id=request_id)
+    assert await driver.lease(request_id=request_id, wait_ms=0, repeated=True) == [leased]

@@ -15,11 +15,12 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus, JobView
 from jobplane.contracts.queries import OneJob
 from jobplane.jobs.job import Job
-from jobplane.jobs.ledger import Ledger, Settled
+from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.pruner import Pruner
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.rescuer import BeatService, Rescuer
 from jobplane.jobs.scheduler import Scheduler
+from jobplane.jobs.wishes import Settled
 from tests.integration.jobs import wishing
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.integration.jobs.wishing import command, create, start

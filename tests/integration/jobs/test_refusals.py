@@ -99,7 +99,7 @@ async def test_a_rolled_back_refusal_is_not_counted(
 ) -> None:
     journal = Journal(pool)
     ledger = Ledger(journal)
-    await journal.halt("a test")
+    await journal.halt("a test", 1)
     for _ in range(30):
         with pytest.raises(Unavailable, match="halted"):
             await refuse(ledger, actor, 1)

@@ -17,11 +17,13 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.workers import Beat, DoneItem, DoneReport, LeasedJob, LeaseRequest, RunningJob
 from jobplane.jobs import outcomes
 from jobplane.jobs.beats import Beats
+from jobplane.jobs.claims import Claims
 from jobplane.jobs.leases import Leases
-from jobplane.jobs.ledger import Ledger, Wish
+from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.reports import Reports
 from jobplane.jobs.rescuer import Rescuer
 from jobplane.jobs.scheduler import Scheduler
+from jobplane.jobs.wishes import Wish
 from tests.integration.jobs.driving import KIND
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.integration.jobs.wishing import command
@@ -75,7 +77,7 @@ class Service:
         self.world = world
         self.dice = dice
         self.ledger = Ledger(Journal(pool))
-        self.leases = Leases(self.ledger, pool)
+        self.leases = Leases(Claims(self.ledger, pool))
         self.beats = Beats(self.ledger, pool)
         self.reports = Reports(self.ledger)
         self.rescuer = Rescuer(self.ledger)

@@ -13,7 +13,8 @@ from jobplane.contracts.job_events import ErrorFact
 from jobplane.jobs import bodies
 from jobplane.jobs.decider import AnyCommand, FailJob, LeaseJob
 from jobplane.jobs.job import Job
-from jobplane.jobs.ledger import Cause, Delivered, Ledger, Settled, Wish
+from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
 from tests.integration.jobs.driving import ADMIN, KIND
 
 

@@ -170,10 +170,18 @@ def test_a_stop_nobody_told_about_is_unconfirmed() -> None:
     cancelled_run().when(settle_stop()).then(JobStopUnconfirmed, run=1).then_job(stop=StopState.UNCONFIRMED)
 
 
-@pytest.mark.parametrize("end", [stopped("a"), complete("a"), settle_stop()])
+@pytest.mark.parametrize("end", [stopped("a"), complete("a")])
 @pytest.mark.parametrize("again", [stopped("a"), complete("a"), fail("a"), release("a"), settle_stop()])
 def test_a_stop_is_settled_once(end: AnyCommand, again: AnyCommand) -> None:
     cancelled_run().given(end).when(again).then_nothing()
+
+
+def test_a_late_truth_is_better_than_unconfirmed() -> None:
+    cancelled_run().given(settle_stop()).when(settle_stop()).then_nothing()
+    confirmed = cancelled_run().given(settle_stop()).when(stopped("a")).then(JobStopConfirmed, run=1)
+    confirmed.then_job(stop=StopState.CONFIRMED)
+    finished = cancelled_run().given(settle_stop()).when(complete("a")).then(JobFinishedAnyway, run=1)
+    finished.then_job(stop=StopState.FINISHED_ANYWAY)
 
 
 @pytest.mark.parametrize("story", [given(create()), given(create(), lease()), given(create(), cancel())])

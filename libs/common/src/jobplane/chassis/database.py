@@ -36,6 +36,7 @@ _SESSION: Final = {
 
 _AWAY_CLASSES: Final = frozenset({"08", "53", "57", "58"})  # connection, resources, operator intervention, system
 _QUERY_CANCELED = "57014"
+_READ_ONLY = "25006"
 
 
 class _UuidLoader(Loader):
@@ -121,6 +122,14 @@ def transient(error: BaseException) -> bool:
     """Whether the same transaction may succeed when tried again: deadlock, serialisation, lock wait, lost link."""
     retry = (errors.DeadlockDetected, errors.SerializationFailure, errors.LockNotAvailable)
     return isinstance(error, retry) or is_away(error)
+
+
+def temporary(error: BaseException) -> bool:
+    """Whether it is the database's state that is wrong, not what was asked: it will be accepted some time later.
+
+    Beside what is transient: a primary that is read-only after a failover, a statement that took too long.
+    """
+    return transient(error) or getattr(error, "sqlstate", None) in {_READ_ONLY, _QUERY_CANCELED}
 
 
 def is_away(error: BaseException) -> bool:

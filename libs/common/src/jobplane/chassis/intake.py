@@ -27,6 +27,8 @@ FAILURES_ALONE: Final = 5
 _PULL_EXPIRES_S: Final = 30
 _BUFFER: Final = 4 * MAX_BATCH
 _REST_S: Final = 0.5
+_ORDINARY_ENDS: Final = frozenset({"404", "408", "409"})
+"""A pull ended because nothing was there, its time was over, or its server said good-bye."""
 
 
 @dataclass(slots=True)
@@ -47,21 +49,36 @@ After it returns, all are acknowledged, those with an `InvalidMessage` after goi
 """
 
 
+async def _leave_it() -> None:
+    """Wait until somebody else repairs it."""
+
+
 class Intake:
     """Takes the messages of one durable consumer.
 
-    Each is acknowledged only after `handle` has committed what it means.
+    Each is acknowledged only after `handle` has committed what it means. `repair` makes stream and consumer anew, if
+    the bus has lost them.
     """
 
-    def __init__(self, nc: Client, consumer: ConsumerSpec, handle: Handle, *, dead_letters: str) -> None:
+    def __init__(
+        self,
+        nc: Client,
+        consumer: ConsumerSpec,
+        handle: Handle,
+        *,
+        dead_letters: str,
+        repair: Callable[[], Awaitable[None]] = _leave_it,
+    ) -> None:
         self._nc = nc
         self._consumer = consumer
         self._handle = handle
         self._dead_letters = dead_letters
+        self._repair = repair
         self._buffer: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
         self._outstanding = 0
         self._paused = False
+        self._refused = ""
         self.in_flight = 0
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -77,12 +94,24 @@ class Intake:
                     self._outstanding = 0
                     continue
                 self._arrived.clear()
+                if self._refused:
+                    await self._recover()
                 while self._buffer and not stop.is_set():
                     await self._work(stop)
                     await self._pull(inbox)
         finally:
             if not self._nc.is_closed:
                 await subscription.unsubscribe()
+
+    async def _recover(self) -> None:
+        """The server refuses pulls (no such stream or consumer): have it repaired, and do not ask without a pause."""
+        log.warning("intake.refused", consumer=self._consumer.name, detail=self._refused)
+        self._refused = ""
+        try:
+            await self._repair()
+        except (Unavailable, NatsError, OSError, TimeoutError) as error:
+            log.warning("intake.not_repaired", error=type(error).__name__)
+        await asyncio.sleep(_REST_S)
 
     def wake(self) -> None:
         """Look again at once: after a reconnect, what was asked before it is lost."""
@@ -105,6 +134,8 @@ class Intake:
         headers = message.headers or {}
         if not message.reply:
             # The end of a pull: expired, or cut short; what it still had to bring will not come.
+            if headers.get("Status") not in _ORDINARY_ENDS:
+                self._refused = f"{headers.get('Status')} {headers.get('Description', '')}"
             pending = headers.get("Nats-Pending-Messages")
             self._outstanding = max(0, self._outstanding - int(pending or MAX_BATCH))
             self._arrived.set()
@@ -131,6 +162,7 @@ class Intake:
                 await self._handle_patiently([delivery], stop)
             except Exception as error:
                 delivery.failures += 1
+                await asyncio.sleep(_REST_S * 2 ** (delivery.failures - FAILURES_ALONE))
                 log.exception("intake.message_failed", subject=delivery.subject, failures=delivery.failures)
                 if delivery.failures >= FAILURES_ALONE:
                     await self._settle(
@@ -147,7 +179,7 @@ class Intake:
                 with metrics.batch(f"intake {self._consumer.name}", len(batch)):
                     verdicts = await self._handle(batch)
             except Exception as error:
-                if not (database.is_away(error) or isinstance(error, Unavailable)):
+                if not (database.temporary(error) or isinstance(error, Unavailable)):
                     raise
                 if not self._paused:
                     log.warning("intake.paused", reason=type(error).__name__)
@@ -178,13 +210,9 @@ class Intake:
     async def _bury(self, delivery: Delivery, reason: InvalidMessage) -> bool:
         """Put it into the DLQ; False if that failed, then it stays unacknowledged and comes again."""
         headers = {
-            "Jobplane-Dead-Reason": str(reason)
-            .encode("ascii", "replace")
-            .decode()
-            .replace("\n", " ")
-            .replace("\r", " ")[:1000],
-            "Jobplane-Dead-Subject": delivery.subject,
             **{name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")},
+            "Jobplane-Dead-Reason": " ".join(str(reason).encode("ascii", "replace").decode().split())[:1000],
+            "Jobplane-Dead-Subject": delivery.subject,
         }
         try:
             answer = await self._nc.request(self._dead_letters, delivery.data, headers=headers, timeout=5)

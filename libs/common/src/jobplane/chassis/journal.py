@@ -180,10 +180,11 @@ class Journal:
             raise RuntimeError(msg)
         return JournalFigures(position=row[0], relayed=relayed, epoch=row[1], first=row[2], halted=row[3])
 
-    async def halt(self, reason: str) -> None:
-        """Stop all writes durably until an operator opens a new epoch."""
+    async def halt(self, reason: str, epoch: int) -> None:
+        """Stop all writes durably until an operator opens a new epoch; a verdict about an earlier epoch is void."""
+        statement = "UPDATE journal_head SET halted = %s WHERE halted IS NULL AND epoch = %s"
         async with self.pool.connection() as conn:
-            halt = await conn.execute("UPDATE journal_head SET halted = %s WHERE halted IS NULL", (reason,))
+            halt = await conn.execute(statement, (reason, epoch))
         if halt.rowcount:
             log.error("journal.halted", reason=reason)
 

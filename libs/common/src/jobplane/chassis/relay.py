@@ -75,13 +75,16 @@ class Relay:
         self._subject_of = subject_of
         self._create = create
         self._last: int | None = None
+        """Last sequence of the stream, while it is certain."""
+        self._relayed = 0
+        self._epoch = 0
         self._wanted = asyncio.Event()
         metrics.gauge("jobplane_relay_lag_events").labels(stream).set_function(self._lag)
 
     @property
     def relayed(self) -> int:
         """The last sequence known to be in the stream; 0 before the first look."""
-        return self._last or 0
+        return self._relayed
 
     def _lag(self) -> int:
         """Events that this process appended and has not seen in the stream."""
@@ -121,7 +124,7 @@ class Relay:
             await self.run_once()
         except Diverged as error:
             metrics.gauge("jobplane_journal_halted").labels(self._source).set(1)
-            await self._journal.halt(str(error))
+            await self._journal.halt(str(error), self._epoch)
 
     async def run_once(self) -> int:
         """Publish all that is not in the stream yet; gives how many events.
@@ -144,7 +147,7 @@ class Relay:
             except (SequenceMoved, StreamMissing):
                 self._last = None
                 continue
-            self._last = events[-1].position
+            self._last = self._relayed = events[-1].position
             published += len(events)
 
     async def _verified_end(self) -> int:
@@ -156,6 +159,7 @@ class Relay:
             log.warning("relay.stream_created", stream=self._stream, first_sequence=first)
             end = await self._end()
         figures = await self._journal.figures()
+        self._epoch = figures.epoch
         if end.last_seq > figures.position:
             ends = f"{self._stream} ends at {end.last_seq}, the journal at {figures.position}"
             msg = f"{ends}: the database is older than the bus"
@@ -163,7 +167,8 @@ class Relay:
         if end.event_id is not None and end.event_id != await self._journal.event_id_at(end.last_seq):
             msg = f"{self._stream} holds another event at {end.last_seq} than the journal"
             raise Diverged(msg)
-        metrics.gauge("jobplane_journal_halted").labels(self._source).set(0)
+        metrics.gauge("jobplane_journal_halted").labels(self._source).set(figures.halted is not None)
+        self._relayed = end.last_seq
         return end.last_seq
 
     async def _end(self) -> StreamEnd:

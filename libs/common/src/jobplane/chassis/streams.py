@@ -38,22 +38,22 @@ class _ApiError(JobplaneError):
         self.code = int(error.get("err_code", 0))
 
 
-async def ensure(nc: Client, owner: str, *, first_sequences: Mapping[str, int] | None = None) -> list[str]:
+async def ensure(nc: Client, owner: str) -> list[str]:
     """Create what `owner` lacks; gives one sentence per harmless difference (it degrades health).
 
-    `first_sequences` says where a stream begins that must be made anew. JetStream that is still starting is waited for.
+    A journal's stream is only compared: its relay makes it (`create`), because the journal knows where it begins.
+    JetStream that is still starting is waited for.
 
     Raises:
         TopologyDrift: subjects, retention or storage of a stream differ.
         Unavailable: JetStream does not answer.
     """
-    first = first_sequences or {}
     drifts: list[str] = []
     try:
         async with asyncio.timeout(_PATIENCE_S):
             for spec in STREAMS:
                 if spec.owner == owner:
-                    drifts += await _ensure_stream(nc, spec, first.get(spec.name, 1))
+                    drifts += await _ensure_stream(nc, spec, None if spec.journal else 1)
             for consumer in CONSUMERS:
                 if _owner_of(consumer) == owner:
                     drifts += await _ensure_consumer(nc, consumer)
@@ -78,10 +78,13 @@ async def create(nc: Client, spec: StreamSpec, first_sequence: int = 1) -> None:
         raise Unavailable("JetStream does not answer", code="bus_unavailable") from error
 
 
-async def _ensure_stream(nc: Client, spec: StreamSpec, first_sequence: int) -> list[str]:
+async def _ensure_stream(nc: Client, spec: StreamSpec, first_sequence: int | None) -> list[str]:
+    """Compare the stream, or create it if a first sequence is given."""
     wanted = _stream_config(spec)
     found = await _find(nc, f"STREAM.INFO.{spec.name}", _STREAM_NOT_FOUND)
     if found is None:
+        if first_sequence is None:
+            return []
         config = wanted | ({"first_seq": first_sequence} if first_sequence > 1 else {})
         if await _create(nc, f"STREAM.CREATE.{spec.name}", config):
             log.info("streams.created", stream=spec.name, first_sequence=first_sequence)
@@ -131,7 +134,7 @@ def _consumer_config(spec: ConsumerSpec) -> Config:
         "filter_subject": spec.filter_subject,
         "deliver_policy": "all",
         "ack_policy": "explicit",
-        "ack_wait": int((spec.backoff[0] if spec.backoff else spec.ack_wait).total_seconds() * _NANO),
+        "ack_wait": int(spec.backoff[0].total_seconds() * _NANO),
         "backoff": [int(pause.total_seconds() * _NANO) for pause in spec.backoff],
         "max_deliver": -1,
         "max_ack_pending": spec.max_ack_pending,

@@ -55,8 +55,8 @@ class ConsumerSpec:
     stream: str
     name: str
     filter_subject: str
-    ack_wait: timedelta
     backoff: tuple[timedelta, ...]
+    """How long the server waits for an acknowledgement: the first, the second … and every further time."""
     max_ack_pending: int
 
 
@@ -90,8 +90,7 @@ JOBS_INTAKE: Final = ConsumerSpec(
     CMD,
     "jobs",
     "jobs.cmd.>",
-    ack_wait=timedelta(seconds=30),
-    backoff=(timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30)),
+    backoff=(timedelta(seconds=5), timedelta(seconds=15), timedelta(seconds=30)),
     max_ack_pending=4096,
 )
 CONSUMERS: Final = (JOBS_INTAKE,)

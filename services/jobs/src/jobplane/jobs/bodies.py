@@ -12,6 +12,7 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from pydantic import JsonValue
+from pydantic_core import to_json
 
 from jobplane.contracts.ids import BodyRef
 from jobplane.contracts.job_events import Body
@@ -33,7 +34,7 @@ class NewBody:
 
 def seal(event_id: str, value: JsonValue) -> NewBody:
     """A body whose reference is the id of its event."""
-    return NewBody(BodyRef(event_id), os.urandom(16), json.dumps(value, separators=(",", ":")).encode())
+    return NewBody(BodyRef(event_id), os.urandom(16), to_json(value))
 
 
 async def store(conn: AsyncConnection[Any], bodies: Sequence[tuple[str, NewBody]]) -> None:

@@ -219,7 +219,7 @@ def _create(command: CreateJob, state: Job | None, context: Context) -> Decision
     if wanted > context.now + MAX_DELAY:
         return _refuse("run_at_too_far")
     # A time that has passed means "at once": it must not overtake what waits already.
-    run_at = max(wanted.astimezone(UTC), context.now)
+    run_at = max(wanted, context.now).astimezone(UTC)
     return _happens(
         JobCreated(
             queue=command.queue,
@@ -283,7 +283,8 @@ def _run_ended(command: Report, state: Job, context: Context) -> Accepted:
 
 
 def _stop_reported(command: Report, state: Job) -> Decision:
-    if state.stop is not StopState.PENDING:
+    # A late truth is better than "unconfirmed".
+    if state.stop not in {StopState.PENDING, StopState.UNCONFIRMED}:
         return Nothing()
     outcome = _outcome(command)
     if outcome in {"completed", "failed"}:

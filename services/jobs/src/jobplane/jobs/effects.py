@@ -15,8 +15,8 @@ from jobplane.contracts import subjects
 from jobplane.contracts.job_events import JobCancelled, JobFailed, JobOrphaned
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.workers import Signal
-from jobplane.jobs.ledger import Settled
 from jobplane.jobs.rows import ready
+from jobplane.jobs.wishes import Settled
 
 log = structlog.get_logger()
 

@@ -5,7 +5,8 @@ What cannot be read goes to the dead letters.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -23,9 +24,10 @@ from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES
 from jobplane.contracts.subjects import inbox_prefix, issuer_of
 from jobplane.jobs import bodies, outcomes
-from jobplane.jobs.ledger import Cause, Delivered, Ledger, Settled, Wish
+from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.read_model import ReadModel, outcome
+from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
 
 log = structlog.get_logger()
 
@@ -38,6 +40,14 @@ class _Read:
 
     wish: Wish
     reply_to: str | None
+    traceparent: str | None
+
+    def begin(self, spans: ExitStack) -> None:
+        """Begin the span of the decision, in the trace of the request; what it causes continues it."""
+        verb = self.wish.delivered.verb if self.wish.delivered else "?"
+        parent = self.traceparent or ""  # none of its own: not a child of the command before it in the batch
+        span = spans.enter_context(tracing.span(f"decide {verb}", traceparent=parent, kind=tracing.Kind.CONSUMER))
+        self.wish.cause = replace(self.wish.cause, traceparent=span.traceparent)
 
 
 class CommandHandler:
@@ -60,7 +70,10 @@ class CommandHandler:
                 verdicts.append(error)
         if read:
             try:
-                settled = await self._ledger.settle([item.wish for item in read])
+                with ExitStack() as spans:
+                    for item in read:
+                        item.begin(spans)
+                    settled = await self._ledger.settle([item.wish for item in read])
             except Unavailable as error:
                 if error.code != HALTED:
                     raise
@@ -71,17 +84,17 @@ class CommandHandler:
     async def _turn_away(
         self, read: Sequence[_Read], verdicts: Sequence[InvalidMessage | None], halted: Unavailable
     ) -> list[InvalidMessage | None]:
-        """While writes are halted: tell whoever waits that nothing was done; what nobody waits for is dead-lettered.
+        """While writes are halted: tell whoever waits that nothing was done, and put all of it among the dead letters.
 
-        Nothing stays in the queue, so nothing happens long after its caller was told that it did not.
+        Nothing stays in the queue, so nothing happens by itself long after its caller was told that it did not; nothing
+        is lost, because a caller that was told "accepted" no longer listens.
         """
         for item in read:
             if item.reply_to and item.wish.delivered:
                 refused = Stored(None, "refused", halted.code, halted.detail)
                 answer = outcome(item.wish.delivered.command_id, refused, None)
                 await self._send(item.reply_to, answer.model_dump_json(exclude_none=True).encode())
-        waiting = iter(item.reply_to is not None for item in read)
-        return [verdict or (None if next(waiting) else InvalidMessage(halted.detail)) for verdict in verdicts]
+        return [verdict or InvalidMessage(halted.detail) for verdict in verdicts]
 
     async def _answer(self, read: Sequence[_Read], settled: Sequence[Settled]) -> None:
         """Tell whoever waits, in one read of the jobs as they are now.
@@ -123,17 +136,14 @@ def _read(delivery: Delivery) -> _Read:
     if delivery.subject.rsplit(".", 1)[1] != message.command.type:
         msg = f"a {message.command.type} command was sent as {delivery.subject}"
         raise InvalidMessage(msg)
-    with tracing.span(
-        f"decide {message.command.type}", traceparent=delivery.headers.get(TRACEPARENT), kind=tracing.Kind.CONSUMER
-    ) as span:
-        cause = Cause(message.actor, message.correlation_id, span.traceparent, message.reason, message.causation_id)
+    cause = Cause(message.actor, message.correlation_id, None, message.reason, message.causation_id)
     wish = Wish(message.command, cause, delivered=_delivered(message))
     if isinstance(message.command, CreateJob) and message.command.payload:
         wish.body = bodies.seal(wish.event_id, message.command.payload)
         if len(wish.body.data) > MAX_PAYLOAD_BYTES:
             msg = f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes"
             raise InvalidMessage(msg)
-    return _Read(wish, _reply_to(delivery, issuer))
+    return _Read(wish, _reply_to(delivery, issuer), delivery.headers.get(TRACEPARENT))
 
 
 def _delivered(message: CommandMessage) -> Delivered:

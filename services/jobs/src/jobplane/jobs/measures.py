@@ -14,7 +14,7 @@ from jobplane.contracts.job_events import (
     JobStopConfirmed,
 )
 from jobplane.jobs.decider import Rejected
-from jobplane.jobs.ledger import Settled
+from jobplane.jobs.wishes import Settled
 
 _ENDS = {
     JobCompleted: "completed",

@@ -13,7 +13,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.jobs.decider import AlreadyThere, Rejected
 
 if TYPE_CHECKING:
-    from jobplane.jobs.ledger import Delivered, Settled
+    from jobplane.jobs.wishes import Delivered, Settled
 
 KEPT: Final = "7 days"
 

@@ -25,10 +25,21 @@ from jobplane.jobs.rows import JOB_COLUMNS, job_of
 _VIEW_COLUMNS: Final = f"{JOB_COLUMNS}, position, progress"
 _POSITION, _PROGRESS = -2, -1
 _BY_ID: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])"  # noqa: S608 - constants
+# The oldest ready job of a queue: the first of each (forced, priority) along the index of claims, never all of them.
 _STATS: Final = """
 SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
-    CASE WHEN c.status = 'PENDING' AND c.n > 0
-        THEN (SELECT min(j.run_at) FROM job j WHERE j.queue = c.queue AND j.ready) END
+    CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN (
+        WITH RECURSIVE groups AS (
+            (SELECT forced, priority, run_at FROM job WHERE queue = c.queue AND ready
+                ORDER BY forced DESC, priority DESC, run_at LIMIT 1)
+            UNION ALL
+            SELECT following.* FROM groups, LATERAL (
+                SELECT forced, priority, run_at FROM job
+                WHERE queue = c.queue AND ready AND (forced, priority) < (groups.forced, groups.priority)
+                ORDER BY forced DESC, priority DESC, run_at LIMIT 1
+            ) AS following
+        ) SELECT min(run_at) FROM groups
+    ) END
 FROM job_count c ORDER BY c.queue
 """
 _HISTORY: Final = """

@@ -1,11 +1,11 @@
 """Reports of workers: how runs ended, settled in micro-batches; safe to repeat, fenced by the token of the run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pydantic import JsonValue
 from pydantic_core import to_json
 
-from jobplane.chassis.ids import new_id
+from jobplane.chassis.intake import MAX_BATCH
 from jobplane.contracts.actors import worker as worker_actor
 from jobplane.contracts.errors import InvalidMessage
 from jobplane.contracts.job_events import ErrorFact
@@ -14,7 +14,8 @@ from jobplane.contracts.workers import DoneAnswer, DoneItem, DoneReply, DoneRepo
 from jobplane.jobs import bodies
 from jobplane.jobs.decider import CompleteJob, FailJob, LeaseLost, Rejected, ReleaseJob, Report, StopReported
 from jobplane.jobs.fingerprint import fingerprint
-from jobplane.jobs.ledger import Cause, Ledger, Settled, Wish
+from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.wishes import Cause, Settled, Wish
 
 
 class Reports:
@@ -33,7 +34,7 @@ class Reports:
                 wishes.append(_wish(name, item))
             except InvalidMessage as error:
                 invalid[number] = str(error)
-        settled = iter(await self._ledger.settle(wishes) if wishes else [])
+        settled = iter([one for some in _batches(wishes) for one in await self._ledger.settle(some)])
         answers = iter(
             [
                 DoneAnswer(job=item.job, token=item.token, status="invalid", detail=invalid[number])
@@ -45,13 +46,19 @@ class Reports:
         return [DoneReply(answers=[next(answers) for _ in report.items]) for report in reports]
 
 
+def _batches(wishes: Sequence[Wish]) -> Iterator[Sequence[Wish]]:
+    """At most as many in one transaction as everybody has: it holds the head of the journal."""
+    for start in range(0, len(wishes), MAX_BATCH):
+        yield wishes[start : start + MAX_BATCH]
+
+
 def _wish(worker: str, item: DoneItem) -> Wish:
     """What a worker reports of one run.
 
     Raises:
         InvalidMessage: the result is too large.
     """
-    wish = Wish(ReleaseJob(item.job, item.token, "drained"), Cause(worker_actor(worker), new_id()))
+    wish = Wish(ReleaseJob(item.job, item.token, "drained"), Cause(worker_actor(worker)))
     match item.outcome:
         case "completed":
             wish.command = _completed(wish, item)

@@ -10,15 +10,15 @@ from typing import Any, Final
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import system
 from jobplane.contracts.job_events import ErrorFact
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
 from jobplane.jobs import bodies, rows
 from jobplane.jobs.decider import AnyCommand, ExpireLease, SettleStop, TimeoutJob
 from jobplane.jobs.fingerprint import fingerprint
-from jobplane.jobs.ledger import Cause, Ledger, LockRows, Plan, Wish
+from jobplane.jobs.ledger import Ledger, LockRows, Plan
 from jobplane.jobs.rows import Held
+from jobplane.jobs.wishes import Cause, Wish
 
 EVERY_S: Final = 1.0
 _AT_ONCE: Final = 500
@@ -26,17 +26,19 @@ _ACTOR: Final = system("rescuer")
 
 # `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole
 # lease to be heard again.
-_EXPIRED: Final = """
-status = 'RUNNING' AND lease_until < clock_timestamp() AND (
-    SELECT served_until > clock_timestamp() AND since + job.lease_ms * interval '1 ms' < clock_timestamp()
+_WORKERS_WERE_HEARD: Final = f"""(
+    SELECT served_until > clock_timestamp()
+        AND since + coalesce(job.lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms' < clock_timestamp()
     FROM beat_service
-)
-"""
-_OVERDUE: Final = """
+)"""  # noqa: S608 - constants
+_EXPIRED: Final = f"status = 'RUNNING' AND lease_until < clock_timestamp() AND {_WORKERS_WERE_HEARD}"
+_OVERDUE: Final = f"""
 status = 'RUNNING' AND timeout_ms IS NOT NULL AND started_at + timeout_ms * interval '1 ms' < clock_timestamp()
+    AND {_WORKERS_WERE_HEARD}
 """
 _UNSETTLED: Final = f"""
-stop = 'pending' AND finished_at + coalesce(lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms' < clock_timestamp()
+stop = 'pending' AND {_WORKERS_WERE_HEARD} AND clock_timestamp()
+    > greatest(lease_until, finished_at + coalesce(lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms')
 """
 # One cheap look a second instead of three transactions: there is seldom anything to do.
 _LOOK: Final = f"""
@@ -114,7 +116,7 @@ def _plan(wish: Callable[[Held, datetime], Wish]) -> Plan:
 
 
 def _wish(command: AnyCommand) -> Wish:
-    return Wish(command, Cause(_ACTOR, new_id()))
+    return Wish(command, Cause(_ACTOR))
 
 
 def _expire(held: Held, now: datetime) -> Wish:

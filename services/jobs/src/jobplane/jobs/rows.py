@@ -17,11 +17,11 @@ _FIXED: Final = frozenset(
     {"id", "kind", "queue", "created_at", "timeout_ms", "tags", "unique_key", "asset", "trace_id"}
 )
 _CHANGING: Final = tuple(name for name in _FIELDS if name not in _FIXED)
-_ROW_ONLY: Final = ("traceparent", "position", "ready", "lease_until", "lease_request")
+_ROW_ONLY: Final = ("traceparent", "correlation_id", "position", "ready", "lease_until", "lease_request")
 _STATUS, _TAGS, _STOP = (_FIELDS.index(name) for name in ("status", "tags", "stop"))
 
 JOB_COLUMNS: Final = ", ".join(_FIELDS)
-LOCKED_COLUMNS: Final = f"{JOB_COLUMNS}, lease_until, traceparent, position"
+LOCKED_COLUMNS: Final = f"{JOB_COLUMNS}, lease_until, traceparent, correlation_id, position"
 
 _INSERT: Final = f"""
 INSERT INTO job ({", ".join((*_FIELDS, *_ROW_ONLY))}) VALUES ({", ".join(["%s"] * len((*_FIELDS, *_ROW_ONLY)))})
@@ -46,6 +46,9 @@ class Held:
     job: Job
     lease_until: datetime | None
     traceparent: str
+    """Of the request that created, retried or forced it last; its runs continue it."""
+    correlation_id: str
+    """Of the same request."""
     version_read: int
     """The version the row had when it was locked; 0 for a job that is not in the table yet."""
     position: int = 0
@@ -53,6 +56,8 @@ class Held:
     started: bool = False
     """A run started in this transaction."""
     lease_request: str | None = None
+    payload_bytes: int = 0
+    """Known only to claims."""
 
 
 def job_of(row: Sequence[Any]) -> Job:
@@ -65,10 +70,10 @@ def job_of(row: Sequence[Any]) -> Job:
 
 
 def held(row: Sequence[Any]) -> Held:
-    """The locked job in the columns `LOCKED_COLUMNS`."""
+    """The locked job in the columns `LOCKED_COLUMNS`, and perhaps the size of its payload."""
     job = job_of(row)
-    lease_until, traceparent, position = row[len(_FIELDS) :]
-    return Held(job, lease_until, traceparent, job.version, position)
+    lease_until, traceparent, correlation_id, position, *size = row[len(_FIELDS) :]
+    return Held(job, lease_until, traceparent, correlation_id, job.version, position, payload_bytes=sum(size))
 
 
 def ready(job: Job, now: datetime) -> bool:
@@ -109,7 +114,14 @@ def _update_values(item: Held, now: datetime) -> tuple[Any, ...]:
 
 def _row_only(item: Held, now: datetime) -> tuple[Any, ...]:
     """The columns `_ROW_ONLY`."""
-    return (item.traceparent, item.position, ready(item.job, now), _lease_end(item, now), item.lease_request)
+    return (
+        item.traceparent,
+        item.correlation_id,
+        item.position,
+        ready(item.job, now),
+        _lease_end(item, now),
+        item.lease_request,
+    )
 
 
 async def count(conn: AsyncConnection[Any], moves: Sequence[tuple[str, JobStatus | None, JobStatus]]) -> None:

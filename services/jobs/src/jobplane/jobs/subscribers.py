@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from pydantic import BaseModel, ValidationError
 
@@ -43,6 +44,7 @@ class WorkerProtocol:
         self._beats: MicroBatch[Beat, BeatReply] = MicroBatch(beats.serve, name="beats", most=64)
         self._reports: MicroBatch[DoneReport, DoneReply] = MicroBatch(reports.serve, name="reports", most=64)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions: list[Subscription] = []
 
     @property
     def in_flight(self) -> int:
@@ -51,13 +53,19 @@ class WorkerProtocol:
 
     async def start(self) -> None:
         """Begin to answer."""
-        await self._nc.subscribe("jobs.lease.*", queue=_SERVICE, cb=self._hear(self._lease))
-        await self._nc.subscribe(subjects.JOBS_BEAT, queue=_SERVICE, cb=self._hear(self._beat))
-        await self._nc.subscribe(subjects.JOBS_DONE, queue=_SERVICE, cb=self._hear(self._done))
-        await self._nc.subscribe("jobs.wake.*", cb=self._effects.hear)
+        for subject, answer in (
+            (subjects.lease("*"), self._lease),
+            (subjects.JOBS_BEAT, self._beat),
+            (subjects.JOBS_DONE, self._done),
+        ):
+            self._subscriptions.append(await self._nc.subscribe(subject, queue=_SERVICE, cb=self._hear(answer)))
+        self._subscriptions.append(await self._nc.subscribe(subjects.wake("*"), cb=self._effects.hear))
 
     async def stop(self) -> None:
-        """Answer waiting polls with nothing, and finish what is being worked on."""
+        """Leave new requests to other replicas, answer waiting polls with nothing, finish what is being worked on."""
+        if self._nc.is_connected:
+            for subscription in self._subscriptions:
+                await subscription.unsubscribe()
         await self._leases.close()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)

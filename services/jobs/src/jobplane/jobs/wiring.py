@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+import psycopg
+import structlog
 from nats.errors import Error as NatsError
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue, SecretStr
@@ -19,15 +21,20 @@ from jobplane.chassis.probe import Probe
 from jobplane.chassis.queries import Broker
 from jobplane.chassis.relay import Relay, creator
 from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
 from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, scheduler
+from jobplane.jobs.claims import Claims
 from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
-from jobplane.jobs.ledger import Ledger, Settled
+from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.measures import measure
 from jobplane.jobs.settings import Settings
 from jobplane.jobs.subscribers import WorkerProtocol, serve_queries
+from jobplane.jobs.wishes import Settled
+
+log = structlog.get_logger()
 
 _SUM_UP_EVERY_S = 5.0
 
@@ -90,7 +97,7 @@ class Wiring:
             create=creator(settings.topology_nats_url.get_secret_value(), EVT_JOBS),
         )
         self._ledger = Ledger(journal, self._after_commit)
-        self._leases = leases.Leases(self._ledger, pool)
+        self._leases = leases.Leases(Claims(self._ledger, pool))
         self._effects = Effects(connections.answers, settings.instance, self._leases.wake)
         model = read_model.ReadModel(pool)
         self._protocol = WorkerProtocol(
@@ -101,7 +108,9 @@ class Wiring:
             self._effects,
         )
         handler = CommandHandler(self._ledger, model, connections.intake)
-        self._intake = Intake(connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"))
+        self._intake = Intake(
+            connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
+        )
         serve_queries(connections.broker, model, journal, lambda: self._relay.relayed)
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
@@ -142,12 +151,20 @@ class Wiring:
         self._intake.wake()
         await self._protocol.stop()
         await asyncio.wait({intake}, timeout=1)
-        await self._ledger.sum_up_refusals(clock.now(), closing=True)
+        await self._sum_up_the_rest()
         ended.set()
         self._relay.nudge()
         await asyncio.wait({relaying}, timeout=1)
         await heartbeat.stop()
         await self._bus.close()
+
+    async def _sum_up_the_rest(self) -> None:
+        """Record the refusals that were too many to record singly, if the database is there."""
+        try:
+            async with asyncio.timeout(1):
+                await self._ledger.sum_up_refusals(clock.now(), closing=True)
+        except (Unavailable, psycopg.Error, TimeoutError) as error:
+            log.warning("refusals.not_summed_up", error=type(error).__name__)
 
     async def ready(self) -> bool | str:
         """Whether commands would be accepted now."""
@@ -193,6 +210,14 @@ class Wiring:
 
     async def _after_reconnect(self) -> None:
         """The bus may have lost everything: make missing streams anew before commands are pulled again."""
+        try:
+            await self._repair()
+        except Unavailable as error:
+            log.warning("topology.not_repaired", detail=error.detail)  # pulls are refused, and ask for it again
+        self._intake.wake()
+
+    async def _repair(self) -> None:
+        """Make anew what of ours the bus has lost."""
         nc = await bus.connect(
             self._settings.topology_nats_url.get_secret_value(), user="topology", name="jobs topology"
         )
@@ -200,7 +225,6 @@ class Wiring:
             self._drifts = await streams.ensure(nc, "jobs")
         finally:
             await bus.close(nc)
-        self._intake.wake()
 
     def _detail(self) -> dict[str, JsonValue]:
         return {

@@ -46,6 +46,7 @@ CREATE TABLE job (
     version integer NOT NULL,
     trace_id text NOT NULL,
     traceparent text NOT NULL,
+    correlation_id uuid NOT NULL,
     position bigint NOT NULL,
     ready boolean NOT NULL,
     lease_until timestamptz,

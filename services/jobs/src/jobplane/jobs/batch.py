@@ -1,0 +1,197 @@
+"""The decisions of one transaction: made in memory, one after the other, then written."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from jobplane.chassis import tracing
+from jobplane.chassis.ids import new_id
+from jobplane.chassis.journal import LockOrder, NewEvent, Transaction
+from jobplane.contracts.commands import CreateJob
+from jobplane.contracts.envelope import trace_id_of
+from jobplane.contracts.ids import JobId
+from jobplane.contracts.job_events import AnyJobEvent, CommandRefused, JobForceRun, JobRetried, JobStarted
+from jobplane.contracts.jobs import FINISHED, JobStatus
+from jobplane.jobs import bodies, outcomes, rows
+from jobplane.jobs.decider import Accepted, AlreadyThere, Context, Decision, Rejected, decide
+from jobplane.jobs.job import Meta, evolve
+from jobplane.jobs.outcomes import Stored
+from jobplane.jobs.rows import Held
+from jobplane.jobs.wishes import Settled, Wish
+
+
+@dataclass(slots=True)
+class Batch:
+    """The decisions of one transaction, made in memory one after the other: each sees what the ones before it did."""
+
+    now: datetime
+    stored: dict[str, Stored]
+    holders: dict[tuple[str, str], JobId]
+    jobs: dict[JobId, Held]
+    settled: list[Settled] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+    _caused: list[Settled] = field(default_factory=list)
+    _moves: list[tuple[str, JobStatus | None, JobStatus]] = field(default_factory=list)
+    _decided: dict[str, Settled] = field(default_factory=dict)
+
+    def settle(self, wish: Wish) -> None:
+        """Decide one wish."""
+        held = self.jobs.get(wish.command.job_id)
+        decision = self._conditions(wish, held) or self._decide(wish, held)
+        settled = Settled(wish, decision, held)
+        self.settled.append(settled)
+        if wish.delivered and not isinstance(decision, Stored) and decision is not outcomes.KEY_REUSED:
+            self._decided.setdefault(wish.delivered.command_id, settled)
+        match decision:
+            case Accepted():
+                for event in decision.events:
+                    self._happen(settled, event, decision.token)
+            case AlreadyThere():
+                settled.held = self.jobs.get(decision.job_id)
+
+    def _conditions(self, wish: Wish, held: Held | None) -> Rejected | Stored | None:
+        """What stops a delivered command before its job is asked."""
+        delivered = wish.delivered
+        if delivered is None:
+            return None
+        earlier = self.stored.get(delivered.command_id)
+        if earlier is None and delivered.command_id in self._decided:
+            earlier = outcomes.of(self._decided[delivered.command_id])
+        if earlier is not None:
+            return earlier if earlier.body_digest == delivered.body_digest else outcomes.KEY_REUSED
+        if delivered.expires_at <= self.now:
+            return Rejected(
+                "command_expired",
+                "The command was not decided in time: look at the job, then send it again if it is still wanted.",
+            )
+        if held is not None and delivered.expected_version not in {None, held.job.version}:
+            facts = {"version": held.job.version, "status": held.job.status.value, "position": held.position}
+            return Rejected(
+                "version_conflict", "The job has changed since you read it: read it again, then decide again.", facts
+            )
+        return None
+
+    def _decide(self, wish: Wish, held: Held | None) -> Decision:
+        job = held.job if held else None
+        command = wish.command
+        keyed = command if isinstance(command, CreateJob) else job
+        context = Context(
+            now=self.now,
+            jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
+            holder=self.holders.get((keyed.kind, keyed.unique_key)) if keyed and keyed.unique_key else None,
+            payload=wish.body.fact if wish.body and isinstance(command, CreateJob) else None,
+            error=wish.error,
+        )
+        return decide(command, job, context)
+
+    def _happen(self, settled: Settled, event: AnyJobEvent, token: str | None) -> None:
+        wish, held = settled.wish, settled.held
+        traceparent = wish.cause.traceparent or (held.traceparent if held else tracing.current_traceparent())
+        correlation_id = wish.cause.correlation_id or (held.correlation_id if held else new_id())
+        version = held.job.version + 1 if held else 1
+        before = held.job.status if held else None
+        meta = Meta(wish.command.job_id, version, self.now, trace_id_of(traceparent), token)
+        job = evolve(held.job if held else None, event, meta)
+        if held is None:
+            held = self.jobs[job.id] = settled.held = Held(job, None, traceparent, correlation_id, version_read=0)
+        held.job = job
+        if isinstance(event, JobStarted):
+            held.started, held.lease_request = True, wish.lease_request
+        elif isinstance(event, JobRetried | JobForceRun):
+            held.traceparent, held.correlation_id = traceparent, correlation_id
+        if job.unique_key is not None:
+            self._hold_key(job.kind, job.unique_key, job.id, finished=job.status in FINISHED)
+        settled.event = event
+        self._caused.append(settled)
+        self._moves.append((job.queue, before, job.status))
+        self.events.append(_new_event(wish, event, meta, traceparent, correlation_id))
+
+    def _hold_key(self, kind: str, key: str, job_id: JobId, *, finished: bool) -> None:
+        if not finished:
+            self.holders[kind, key] = job_id
+        elif self.holders.get((kind, key)) == job_id:
+            del self.holders[kind, key]
+
+    async def write(self, tx: Transaction, first: int) -> None:
+        """Write what the events mean: bodies, rows, outcomes, counters."""
+        changed: dict[JobId, Held] = {}
+        for position, settled in enumerate(self._caused, start=first):
+            settled.position = position
+            if settled.held is not None:
+                settled.held.position = position
+                changed[settled.held.job.id] = settled.held
+        for settled in self.settled:
+            twin = self._decided.get(settled.wish.delivered.command_id) if settled.wish.delivered else None
+            if twin is not None and isinstance(settled.decision, Stored):
+                settled.decision = outcomes.of(twin)
+        new_bodies = [(s.wish.command.job_id, s.wish.body) for s in self._caused if s.wish.body and not _bodyless(s)]
+        if new_bodies:
+            await bodies.store(tx.conn, new_bodies)
+        await rows.write(tx.conn, list(changed.values()), self.now)
+        await outcomes.store(tx, list(self._decided.values()))
+        tx.locking(LockOrder.COUNTERS)
+        await rows.count(tx.conn, self._moves)
+
+
+def refusal_events(batch: Batch, count: Callable[[tuple[str, str], Wish, datetime], bool]) -> list[NewEvent]:
+    """One event for each refused command, as long as `count` says that it deserves one of its own."""
+    found: list[NewEvent] = []
+    for settled in batch.settled:
+        wish, decision = settled.wish, settled.decision
+        if wish.delivered is None or not isinstance(decision, Rejected):
+            continue
+        if count((wish.cause.actor.id, decision.code), wish, batch.now):
+            status = settled.held.job.status if settled.held else None
+            found.append(refusal(wish, decision.code, status=status, at=batch.now))
+    return found
+
+
+def refusal(wish: Wish, code: str, *, at: datetime, status: JobStatus | None = None, count: int = 1) -> NewEvent:
+    """The event that says that a delivered command was refused, in a stream of its own.
+
+    Not in one named by the command: when its outcome is forgotten, the command may come and be refused again.
+    """
+    verb = wish.delivered.verb if wish.delivered else "?"
+    body = CommandRefused(command=verb, code=code, target_id=wish.command.job_id, status=status, count=count)
+    return NewEvent(
+        stream_id=new_id(),
+        version=1,
+        type=CommandRefused.TYPE,
+        data=body.model_dump_json(exclude_none=True).encode(),
+        actor=wish.cause.actor,
+        correlation_id=wish.cause.correlation_id or new_id(),
+        traceparent=wish.cause.traceparent or tracing.current_traceparent(),
+        reason=wish.cause.reason,
+        command_id=wish.delivered.command_id if wish.delivered else None,
+        at=at,
+    )
+
+
+def _bodyless(settled: Settled) -> bool:
+    """A late report about a cancelled run carries a body that no event refers to."""
+    event = settled.event
+    body = settled.wish.body
+    refs = (
+        getattr(event, "payload", None),
+        getattr(event, "result", None),
+        getattr(getattr(event, "error", None), "body", None),
+    )
+    return body is None or all(fact is None or fact.ref != body.ref for fact in refs)
+
+
+def _new_event(wish: Wish, event: AnyJobEvent, meta: Meta, traceparent: str, correlation_id: str) -> NewEvent:
+    return NewEvent(
+        id=wish.event_id,
+        stream_id=meta.stream_id,
+        version=meta.version,
+        type=event.TYPE,
+        data=event.model_dump_json(exclude_none=True).encode(),
+        actor=wish.cause.actor,
+        reason=wish.cause.reason,
+        command_id=wish.delivered.command_id if wish.delivered else None,
+        correlation_id=correlation_id,
+        causation_id=wish.cause.causation_id,
+        traceparent=traceparent,
+        at=meta.at,
+    )
