@@ -7,7 +7,6 @@ from typing import Any
 import psycopg
 import pytest
 from nats.errors import TimeoutError as NatsTimeoutError
-from psycopg_pool import PoolTimeout
 
 from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
@@ -207,18 +206,9 @@ async def test_a_relay_outlives_its_database(
         private_database.stop()
         relay.recheck()
         private_database.start()
-        await eventually(lambda: _filled(journal), timeout=15)
+        await eventually(lambda: _fills(journal), timeout=15)
         await eventually(lambda: relay.relayed == 3, timeout=15)
     await pool.close()
-
-
-async def _filled(journal: Journal) -> bool:
-    """Whether the database takes one more event."""
-    try:
-        await fill(journal, 1)
-    except (psycopg.OperationalError, PoolTimeout):
-        return False
-    return True
 
 
 def _reached(relay: Relay, position: int) -> bool:
@@ -226,6 +216,7 @@ def _reached(relay: Relay, position: int) -> bool:
 
 
 async def _fills(journal: Journal) -> bool:
+    """Whether the database takes one more event."""
     try:
         await fill(journal, 1)
     except psycopg.OperationalError:
