@@ -1,5 +1,6 @@
 """A database older than the bus: writes halt, say why, and go on when the operator decides."""
 
+import shutil
 from typing import Any
 
 import httpx2
@@ -41,6 +42,15 @@ def test_writes_halt_when_the_database_is_older_than_the_bus_until_a_new_epoch(p
         )
         item = client.get("/audit", params={"target": after["id"]}).json()["items"][0]
         assert item["source_position"] == 6
+
+    # The bus loses everything: it heals from the journal, whose current epoch begins at 6.
+    platform.stop()
+    shutil.rmtree(platform.data / "nats")
+    platform.start()
+    with platform.client() as client:
+        healed = eventually_sync(lambda: _created(client), timeout=20)
+        assert healed["position"] == 7
+        eventually_sync(lambda: client.get("/audit", params={"target": healed["id"]}).json()["items"], timeout=20)
 
 
 def _created(client: httpx2.Client) -> dict[str, Any] | None:
