@@ -150,7 +150,8 @@ class LiveHub:
             self._missed[stream] = True
             return
         # A stream that was not there before is read from its beginning, so that readers miss nothing of it.
-        self.ring.begin(stream, bounds.first - 1 if self._missed[stream] else bounds.last)
+        self.ring.begin(stream, max(0, bounds.first - 1) if self._missed[stream] else bounds.last)
+        self._missed[stream] = False
         self._start_follower(stream)
 
     def _start_follower(self, stream: int) -> None:
