@@ -71,8 +71,8 @@ async def impatient(bus: Bus, taking: Connection) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(nc: Connection, desk: Desk) -> AsyncIterator[Intake]:
-    intake = Intake(nc, JOBS_INTAKE, desk, dead_letters="dlq.jobs.command")
+async def running(nc: Connection, desk: Desk, **more: Any) -> AsyncIterator[Intake]:
+    intake = Intake(nc, JOBS_INTAKE, desk, dead_letters="dlq.jobs.command", **more)
     stop = asyncio.Event()
 
     async def wake() -> None:
@@ -259,3 +259,24 @@ async def test_intake_goes_on_after_a_restart_of_the_bus(
         await send(reading, "b")
         await eventually(lambda: empty(reading))
     assert desk.done == ["a", "b"]
+
+
+async def test_a_consumer_that_was_deleted_is_made_anew(
+    taking: Connection, reading: Connection, desk: Desk, bus: Bus
+) -> None:
+    repairs = 0
+
+    async def repair() -> None:
+        nonlocal repairs
+        repairs += 1
+        await ensure_streams(bus)
+
+    async with running(taking, desk, repair=repair):
+        await send(reading, "a")
+        await eventually(lambda: empty(reading))
+        await reading.request("$JS.API.CONSUMER.DELETE.CMD.jobs", b"", timeout=2)
+        await eventually(lambda: repairs)
+        await send(reading, "b")
+        await eventually(lambda: empty(reading))
+    assert desk.done == ["a", "b"]
+    assert repairs == 1

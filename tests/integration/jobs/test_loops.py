@@ -14,6 +14,7 @@ from jobplane.contracts.commands import CancelJob, ForceRunJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus, JobView
 from jobplane.contracts.queries import OneJob
+from jobplane.jobs.decider import StopReported
 from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.pruner import Pruner
@@ -23,7 +24,7 @@ from jobplane.jobs.scheduler import Scheduler
 from jobplane.jobs.wishes import Settled
 from tests.integration.jobs import wishing
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
-from tests.integration.jobs.wishing import command, create, start
+from tests.integration.jobs.wishing import by_worker, command, create, start
 from tests.support import servers
 from tests.support.servers import Database
 
@@ -196,6 +197,9 @@ async def test_a_stop_that_nobody_confirmed_for_a_lease_is_settled(
     assert await rescuer.run_once() == 1
     restore(database, job, "finished_at", "job.cancelled.v1")
     assert (await view(job)).stop == "unconfirmed"
+    assert job.token is not None
+    await wishing.settle(ledger, by_worker(StopReported(job.id, job.token, "cancelled")))
+    assert (await view(job)).stop == "confirmed", "a late truth is better than none"
 
 
 async def test_whoever_ends_a_run_from_outside_tells_its_worker(pool: AsyncConnectionPool, database: Database) -> None:
