@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, StorageState, expect
+from playwright.sync_api import Browser, Route, StorageState, expect
 
 from jobplane.chassis import clock
 from tests.e2e.visit import NARROW, WIDE, Scheme, Visit
@@ -130,10 +130,28 @@ def test_filters_and_pages_stand_in_the_address(admin: Visit, api: httpx2.Client
     page.get_by_label("Queue").select_option("default")
     expect(page.get_by_role("heading", name="No job matches")).to_be_visible()
     admin.expect_accessible()
+    page.go_back()
+    expect(page.locator("#jobs tbody tr")).to_have_count(50)
+    expect(page.get_by_label("Queue")).to_have_value("")
     page.get_by_role("link", name="Clear filters").click()
     page.get_by_role("navigation", name="Jobs by status").get_by_role("link", name="Pending").click()
     expect(page).to_have_url(re.compile(r"status=PENDING"))
     expect(page.locator(".counter[aria-current=true]")).to_contain_text("Pending")
+
+
+def test_a_refresh_that_comes_late_does_not_undo_a_new_filter(admin: Visit, api: httpx2.Client) -> None:
+    wanted, page, held = create(api, "late.wanted"), admin.page, list[Route]()
+    expect(admin.row(wanted)).to_be_visible()
+    page.route(re.compile(r"/admin/jobs$"), lambda route: held.append(route))  # noqa: PLW0108 - Playwright marks its handlers
+    with page.expect_request(re.compile(r"/admin/jobs$")):
+        other = create(api, "late.other")
+    page.get_by_label("Kind").fill("late.wanted")
+    page.keyboard.press("Enter")
+    expect(page.locator("#jobs tbody tr")).to_have_count(1)
+    page.unroute_all()  # lets go of what was held
+    more = create(api, "late.wanted")
+    expect(admin.row(more)).to_be_visible()
+    expect(admin.row(other)).to_have_count(0)
 
 
 def test_the_audit_log_tells_of_new_entries_and_finds_by_actor(admin: Visit, api: httpx2.Client) -> None:

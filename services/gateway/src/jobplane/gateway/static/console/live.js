@@ -47,11 +47,8 @@ function refreshAll() {
 
 if (light) {
   light.addEventListener("htmx:sse:after:connection", () => {
-    const first = light.dataset.state === "connecting";
     show("live", "Live");
-    // What happened between the rendering of the page and now was not streamed to us.
-    if (first) refresh("jobs:changed");
-    else refreshAll();
+    refreshAll(); // what happened between the rendering of the page, or a break, and now was not streamed to us
   });
   light.addEventListener("htmx:sse:before:message", (event) => {
     const { message } = event.detail;
@@ -87,6 +84,12 @@ document.addEventListener("htmx:after:swap", () => {
     document.getElementById(focusedRow)?.querySelector("a")?.focus({ preventScroll: true });
   }
   focusedRow = null;
+});
+
+// A refresh may have waited behind a new filter: it asks for what the page shows now, not for what it showed then.
+document.addEventListener("htmx:before:request", (event) => {
+  const { sourceElement, request } = event.detail.ctx;
+  if (sourceElement?.matches?.("#jobs, #job")) request.action = sourceElement.getAttribute("hx-get");
 });
 
 // A refresh that failed is repeated; the banner that came with it says why.
