@@ -39,7 +39,7 @@ class Batch:
         """Decide one wish."""
         held = self.jobs.get(wish.command.job_id)
         decision = self._conditions(wish, held) or self._decide(wish, held)
-        settled = Settled(wish, decision, held)
+        settled = Settled(wish, decision, self.now, held)
         self.settled.append(settled)
         if wish.delivered and not isinstance(decision, Stored) and decision is not outcomes.KEY_REUSED:
             self._decided.setdefault(wish.delivered.command_id, settled)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -10,7 +10,6 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
-from jobplane.chassis import clock
 from jobplane.contracts import subjects
 from jobplane.contracts.job_events import JobCancelled, JobFailed, JobOrphaned
 from jobplane.contracts.jobs import JobStatus
@@ -36,9 +35,8 @@ class Effects:
 
     def after_commit(self, settled: Sequence[Settled]) -> None:
         """Look at what was settled; waits for nothing."""
-        now = clock.now()
         for queue in {
-            s.held.job.queue for s in settled if s.event is not None and s.held is not None and ready(s.held.job, now)
+            s.held.job.queue for s in settled if s.event is not None and s.held is not None and ready(s.held.job, s.at)
         }:
             self.wake(queue)
         signals = [signal for signal in map(_signal, settled) if signal is not None]
@@ -80,12 +78,12 @@ class Effects:
         task.add_done_callback(self._tasks.discard)
 
 
-def waiting(settled: Settled, now: datetime) -> timedelta | None:
+def waiting(settled: Settled) -> timedelta | None:
     """How long the job waits that was just told to, if it was."""
     held = settled.held
-    if settled.event is None or held is None or held.job.status is not JobStatus.PENDING or ready(held.job, now):
+    if settled.event is None or held is None or held.job.status is not JobStatus.PENDING or ready(held.job, settled.at):
         return None
-    return held.job.run_at - now
+    return held.job.run_at - settled.at
 
 
 def _signal(settled: Settled) -> tuple[str, Signal] | None:

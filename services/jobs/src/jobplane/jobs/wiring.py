@@ -192,10 +192,9 @@ class Wiring:
         return True
 
     def _after_commit(self, settled: Sequence[Settled]) -> None:
-        now = clock.now()
         self._effects.after_commit(settled)
-        measure(settled, now)
-        waits = [wait for wait in (waiting(one, now) for one in settled) if wait is not None]
+        measure(settled)
+        waits = [wait for wait in map(waiting, settled) if wait is not None]
         if waits:
             self._scheduler.expect(min(waits))
 

@@ -57,6 +57,8 @@ class Settled:
 
     wish: Wish
     decision: Decision | Stored
+    at: datetime
+    """When it was decided, by the clock of the database."""
     held: Held | None
     """The job as it is afterwards, if there is one."""
     event: AnyJobEvent | None = None
