@@ -167,3 +167,13 @@ async def test_what_was_given_meanwhile_is_not_lost_by_taking_the_request_back(d
     await driver.create()
     [leased] = await driver.lease(request_id=request_id)
     assert await driver.lease(request_id=request_id, wait_ms=0, repeated=True) == [leased]
+
+
+async def test_only_the_clock_of_the_database_counts(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = clock.now
+    monkeypatch.setattr(clock, "now", lambda: slow() - timedelta(seconds=30))
+    polling = asyncio.create_task(driver.lease(wait_ms=20_000))
+    assert await driver.lease(wait_ms=0, kinds=["test.other"]) == []
+    created = await driver.create()
+    [leased] = await asyncio.wait_for(polling, SOON_S)
+    assert leased.job == created.id
