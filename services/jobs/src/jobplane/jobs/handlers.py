@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from jobplane.chassis import tracing
 from jobplane.chassis.intake import Delivery
@@ -21,12 +21,13 @@ from jobplane.contracts.actors import HUMAN_KINDS
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage
 from jobplane.contracts.errors import InvalidMessage, Unavailable
-from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES
+from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobView
 from jobplane.contracts.subjects import inbox_prefix, issuer_of
 from jobplane.jobs import bodies, outcomes
+from jobplane.jobs.decider import Accepted
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.outcomes import Stored
-from jobplane.jobs.read_model import ReadModel, outcome
+from jobplane.jobs.read_model import ReadModel, outcome, view
 from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
 
 log = structlog.get_logger()
@@ -97,16 +98,15 @@ class CommandHandler:
         return [verdict or InvalidMessage(halted.detail) for verdict in verdicts]
 
     async def _answer(self, read: Sequence[_Read], settled: Sequence[Settled]) -> None:
-        """Tell whoever waits, in one read of the jobs as they are now.
+        """Tell whoever waits, in one read of the jobs as they are now; a job just created need not be read.
 
         Nobody may wait: an answer is not an obligation.
         """
-        asked = [
-            (item, outcomes.of(one))
-            for item, one in zip(read, settled, strict=True)
-            if item.reply_to and item.wish.delivered
-        ]
-        views = await self._read_model.views([stored.job_id for _, stored in asked if stored.job_id]) if asked else {}
+        asked = [(item, outcomes.of(one)) for item, one in zip(read, settled, strict=True) if item.reply_to]
+        views: dict[str, JobView] = {job.id: job for job in map(_created, settled) if job is not None}
+        unknown = [stored.job_id for _, stored in asked if stored.job_id and stored.job_id not in views]
+        if unknown:
+            views |= await self._read_model.views(unknown)
         for item, stored in asked:
             if item.reply_to and item.wish.delivered:
                 answer = outcome(item.wish.delivered.command_id, stored, views.get(stored.job_id or ""))
@@ -117,6 +117,15 @@ class CommandHandler:
             await self._nc.publish(inbox, answer)
         except NatsError as error:
             log.info("command.not_answered", error=type(error).__name__)
+
+
+def _created(settled: Settled) -> JobView | None:
+    """The job that a command just created, as everybody sees it."""
+    command, held = settled.wish.command, settled.held
+    if not isinstance(command, CreateJob) or not isinstance(settled.decision, Accepted) or held is None:
+        return None
+    payload: dict[str, JsonValue] = {held.job.payload_ref: command.payload} if held.job.payload_ref else {}
+    return view(held.job, held.position, None, payload)
 
 
 def _read(delivery: Delivery) -> _Read:
