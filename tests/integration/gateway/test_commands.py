@@ -167,6 +167,19 @@ async def test_an_undecided_command_can_be_followed(gateway: Running, admin: htt
     assert status.json()["job"]["id"] == outcome.job_id
 
 
+async def test_a_command_that_nobody_decided_in_its_hour_is_refused(
+    gateway: Running, admin: httpx2.AsyncClient
+) -> None:
+    gateway.jobs.decide = lambda _message: None
+    told = (await admin.post(f"{JOBS}/{new_id()}/retry", headers={"Prefer": "wait=0"})).json()
+    async with gateway.pool.connection() as conn:
+        await conn.execute("UPDATE pending_command SET created_at = now() - interval '62 minutes'")
+    status = (await admin.get(told["status_url"])).json()
+    assert (status["status"], status["code"]) == ("refused", "command_expired")
+    del gateway.jobs.answers["jobs.query.command"]
+    assert code_of(await admin.get(told["status_url"])) == "unavailable"
+
+
 async def test_respond_async_does_not_wait(gateway: Running, admin: httpx2.AsyncClient) -> None:
     answer = await admin.post(f"{JOBS}/{new_id()}/retry", headers={"Prefer": "respond-async, wait=30"})
     assert answer.status_code == 202

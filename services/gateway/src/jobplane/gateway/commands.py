@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid5
 
@@ -21,11 +20,11 @@ from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId
 from jobplane.gateway.auth import Caller
 from jobplane.gateway.control_bus import NotAccepted
+from jobplane.gateway.pending import EXPIRES
 from jobplane.gateway.wiring import Gateway, gateway_of
 
 DEFAULT_WAIT_S: Final = 2.0
 LONGEST_WAIT_S: Final = 30.0
-_EXPIRES: Final = timedelta(hours=1)
 _NAMESPACE: Final = UUID("6f8a5f0a-3c55-5d0b-9d0e-6a6f62706c61")
 _WAIT: Final = re.compile(r"^\s*wait\s*=\s*\"?(\d{1,6})\"?\s*$", re.IGNORECASE)
 
@@ -132,7 +131,7 @@ async def issue(
         reason=reason,
         correlation_id=new_id(),
         expected_version=agreed.expected_version,
-        expires_at=clock.now() + _EXPIRES,
+        expires_at=clock.now() + EXPIRES,
         body_digest=body_digest,
         command=command,
     )
@@ -141,10 +140,10 @@ async def issue(
     except NotAccepted as error:
         if not error.certain:
             error.facts |= {"command_id": message.command_id, "status_url": status_url(message.command_id)}
-            await _remember(gateway, message)
+            await gateway.pending.add(message.command_id, caller.actor.id)
         raise
     if outcome is None:
-        await _remember(gateway, message)
+        await gateway.pending.add(message.command_id, caller.actor.id)
     return message.command_id, outcome
 
 
@@ -231,21 +230,6 @@ def status(outcome: CommandOutcome) -> Response:
         200,
         {},
     )
-
-
-async def is_pending(gateway: Gateway, id_: CommandId) -> bool:
-    """Whether we know of a command that had no outcome when we last looked."""
-    async with gateway.pool.connection() as conn:
-        cursor = await conn.execute("SELECT 1 FROM pending_command WHERE command_id = %s", (id_,))
-        return await cursor.fetchone() is not None
-
-
-async def _remember(gateway: Gateway, message: CommandMessage) -> None:
-    async with gateway.pool.connection() as conn:
-        await conn.execute(
-            "INSERT INTO pending_command (command_id, account_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            (message.command_id, message.actor.id),
-        )
 
 
 def _etag(outcome: CommandOutcome) -> dict[str, str]:

@@ -23,7 +23,8 @@ class Housekeeping:
         self._clean_at = 0.0
 
     async def run_once(self) -> None:
-        """Sum up refusals of minutes that are over; remove what has expired unless that was done just now."""
+        """Write down and sum up what waited for it; remove what has expired unless that was done just now."""
+        await self._gateway.pending.flush()
         await self._gateway.log.sum_up()
         if time.monotonic() < self._clean_at:
             return

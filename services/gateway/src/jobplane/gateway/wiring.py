@@ -16,6 +16,7 @@ from jobplane.gateway.control_bus import ControlBus
 from jobplane.gateway.live import LiveHub
 from jobplane.gateway.origins import Origins
 from jobplane.gateway.passwords import Passwords
+from jobplane.gateway.pending import PendingCommands
 from jobplane.gateway.rate_limit import Limit, RateLimits, RequestLimit
 from jobplane.gateway.sessions import Credential, Sessions
 from jobplane.gateway.settings import GatewaySettings
@@ -35,6 +36,7 @@ class Gateway:
     limits: RateLimits
     requests: RequestLimit
     bus: ControlBus
+    pending: PendingCommands
     live: LiveHub
     store: ObjectStore
 
@@ -59,6 +61,7 @@ class Gateway:
             limits=limits,
             requests=RequestLimit(limits, per_actor),
             bus=bus,
+            pending=PendingCommands(pool),
             live=LiveHub(nc, bus, journal),
             store=ObjectStore(settings.object_store_url),
         )
@@ -77,6 +80,7 @@ class Gateway:
         """End live streams and waiting commands, and record the refusals that were only counted."""
         await self.live.stop()
         await self.bus.stop()
+        await self.pending.flush()
         await self.log.sum_up(everything=True)
 
 
