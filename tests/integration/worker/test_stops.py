@@ -51,6 +51,18 @@ class Stage:
                     ctx.raise_if_cancelled()
             return "done"
 
+        @handlers.handler("outside")
+        async def outside(ctx: Context, _payload: Payload) -> None:
+            try:
+                await ctx.in_thread(self.work, ctx.job)
+            finally:
+                self.left.append(ctx.job)
+
+    def work(self, job: JobId) -> None:
+        """Looks at nothing until it may go on."""
+        self.entered.append(job)
+        self.go_thread.wait()
+
 
 @pytest.fixture
 def stage(handlers: Handlers) -> Stage:
@@ -86,6 +98,36 @@ async def test_a_run_that_ends_in_spite_of_its_cancel_tells_so(jobs: FakeJobs, s
     stage.go.set()
     done = await jobs.outcome(job)
     assert (done.outcome, done.result) == ("completed", "done anyway")
+
+
+async def test_a_cancelled_run_holds_its_slot_and_its_report_until_its_thread_has_ended(
+    jobs: FakeJobs, stage: Stage, start: Start
+) -> None:
+    await start(worker_concurrency=1, worker_lease_ms=1000)
+    job = jobs.add("outside")
+    await eventually(lambda: job in stage.entered)
+    await jobs.cancel(job)
+    await eventually(lambda: job in stage.left)
+    other = jobs.add("wait")
+    beats = len(jobs.beats)
+    await eventually(lambda: len(jobs.beats) > beats + 1)
+    assert [run.job for run in jobs.beats[-1].running] == [job]
+    assert jobs.reports == []
+    assert other not in stage.entered
+    stage.go_thread.set()
+    assert (await jobs.outcome(job)).outcome == "cancelled"
+    await eventually(lambda: other in stage.entered)
+
+
+async def test_a_lost_run_does_not_wait_for_its_thread(jobs: FakeJobs, stage: Stage, start: Start) -> None:
+    await start(worker_concurrency=1, worker_lease_ms=1000)
+    job = jobs.add("outside")
+    await eventually(lambda: job in stage.entered)
+    jobs.lose(job)
+    other = jobs.add("wait")
+    await eventually(lambda: other in stage.entered)
+    assert not stage.go_thread.is_set()
+    stage.go_thread.set()
 
 
 async def test_a_lost_run_is_stopped_and_not_reported(jobs: FakeJobs, stage: Stage, start: Start) -> None:

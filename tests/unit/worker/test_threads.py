@@ -51,6 +51,31 @@ async def test_who_gave_up_waiting_is_not_disturbed_by_the_answer() -> None:
     assert await threads.run(lambda: "next") == "next"
 
 
+async def test_what_nobody_waits_for_any_more_is_never_called() -> None:
+    threads, entered, go, called = Threads(1), threading.Event(), threading.Event(), list[str]()
+
+    def work() -> None:
+        entered.set()
+        go.wait()
+
+    first = asyncio.create_task(threads.run(work))
+    await asyncio.to_thread(entered.wait)
+    queued = threads.submit(called.append, "queued")
+    waiting = asyncio.wrap_future(queued)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    go.set()
+    await first
+    await threads.run(called.append, "next")
+    assert called == ["next"]
+    assert queued.cancelled()
+
+
+async def test_an_end_of_iteration_is_a_plain_failure() -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await Threads(1).run(next, iter(()))
+
+
 async def test_closed_threads_end() -> None:
     threads = Threads(1)
     thread = await threads.run(threading.current_thread)

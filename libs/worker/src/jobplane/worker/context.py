@@ -1,9 +1,11 @@
 """What a handler knows of its run, and how it tells how far it is."""
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import datetime
 from functools import cached_property
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from structlog.typing import FilteringBoundLogger
@@ -26,6 +28,7 @@ class Context:
         self._threads = threads
         self._stop: Stop | None = None
         self._progress: float | None = None
+        self._calls: set[Future[Any]] = set()
 
     @property
     def job(self) -> JobId:
@@ -96,6 +99,14 @@ class Context:
     async def in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking or computing work of an async handler in one of the worker's threads.
 
-        A cancelled handler stops waiting at once; the function goes on in its thread unless it looks at `cancelled`.
+        A cancelled handler stops waiting at once. A function that waits for its thread is then never called; one that
+        runs goes on unless it looks at `cancelled`, and the job counts as cancelled when it has ended.
         """
-        return await self._threads.run(function, *args, **kwargs)
+        call = self._threads.submit(function, *args, **kwargs)
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return await asyncio.wrap_future(call)
+
+    async def _calls_ended(self) -> None:
+        """Wait for the functions that still run in threads."""
+        await asyncio.gather(*map(asyncio.wrap_future, tuple(self._calls)), return_exceptions=True)

@@ -175,6 +175,8 @@ class Runs:
         run.begun = True
         started = time.perf_counter()
         outcome = await _outcome(run, self._worker)
+        if run.stop in (Stop.CANCELLED, Stop.TIMEOUT):
+            await run.context._calls_ended()  # noqa: SLF001 - as above; what its threads still do is part of the run
         self._active.discard(run)
         self._report(run, outcome)
         if self._ahead:

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
 from typing import ParamSpec, TypeVar
@@ -24,12 +25,15 @@ class Threads:
         self._lock = threading.Lock()
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the function in a thread, with the caller's context variables, so that its spans and log lines fit."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+        """Call the function in a thread; who gives up before its turn came has it never called."""
+        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Queue the function, with the caller's context variables, so that its spans and log lines fit."""
+        call: Future[T] = Future()
         context = contextvars.copy_context()
-        self._submit(partial(_call, loop, done, partial(context.run, function, *args, **kwargs)))
-        return await done
+        self._put(partial(_run, call, partial(context.run, function, *args, **kwargs)))
+        return call
 
     def close(self) -> None:
         """Let idle threads end; busy ones end after their task, or with the process."""
@@ -37,7 +41,7 @@ class Threads:
             for _ in range(self._started):
                 self._tasks.put(None)
 
-    def _submit(self, task: _Task) -> None:
+    def _put(self, task: _Task) -> None:
         with self._lock:
             if self._idle > 0:
                 self._idle -= 1
@@ -53,26 +57,14 @@ class Threads:
                 self._idle += 1
 
 
-def _call(loop: asyncio.AbstractEventLoop, done: "asyncio.Future[T]", function: Callable[[], T]) -> None:
-    settle: Callable[[], None]
+def _run(call: Future[T], function: Callable[[], T]) -> None:
+    if not call.set_running_or_notify_cancel():
+        return  # nobody waits any more
     try:
-        settle = partial(_answer, done, function())
+        value = function()
+    except StopIteration as error:  # whoever awaits could not be given it
+        call.set_exception(RuntimeError(f"handler raised StopIteration({error.value!r})"))
     except BaseException as error:  # noqa: BLE001 - whatever a handler raises belongs to its job, even SystemExit
-        settle = partial(_raise, done, error)
-    try:
-        loop.call_soon_threadsafe(settle)
-    except RuntimeError:
-        return  # the worker ended first; nobody waits for the answer
-
-
-def _answer(done: "asyncio.Future[T]", value: T) -> None:
-    if not done.done():
-        done.set_result(value)
-
-
-def _raise(done: "asyncio.Future[T]", error: BaseException) -> None:
-    if done.done():
-        return
-    if isinstance(error, StopIteration):  # a future refuses it
-        error = RuntimeError(f"handler raised StopIteration({error.value!r})")
-    done.set_exception(error)
+        call.set_exception(error)
+    else:
+        call.set_result(value)
