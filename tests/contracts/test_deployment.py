@@ -32,3 +32,11 @@ def test_every_secret_of_the_compose_file_is_demanded_and_can_be_made() -> None:
     assert set(services) == {"nats", "postgres", "setup", "jobs", "audit", "health", "gateway", "worker"}
     for user in USERS:
         assert f"${{{deployment.nats_variable(user.name)}:?" in text
+
+
+def test_the_worker_container_has_room_for_what_its_settings_allow() -> None:
+    worker = (ROOT / "docker-compose.yml").read_text().split("\n  worker:")[1].split("\nnetworks:")[0]
+    told = {name: int(value) for name, value in re.findall(r'JOBPLANE_(\w+): "(\d+)"', worker)}
+    files = told["WORKER_CONCURRENCY"] * told["IMAGES_MAX_BYTES"]
+    assert "mem_limit: 1g" in worker
+    assert told["IMAGES_MEMORY_BYTES"] + files <= 0.8 * 1024**3

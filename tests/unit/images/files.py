@@ -7,7 +7,9 @@ from typing import Any
 
 from PIL import ExifTags, Image
 
-LARGEST = 1_000_000
+from jobplane.images.pictures import Limits
+
+LIMITS = Limits(max_pixels=1_000_000, memory_bytes=64_000_000)
 
 
 def picture(width: int = 60, height: int = 40, mode: str = "RGB", kind: str = "JPEG", **options: Any) -> bytes:

@@ -13,6 +13,7 @@ from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.workers import LeasedJob
 from jobplane.images import workload
+from jobplane.images.memory import BYTES_PER_PIXEL
 from jobplane.images.pictures import NotAPicture, PictureTooLarge
 from jobplane.images.workload import ConvertPayload, MetadataPayload, NoAsset, ThumbnailPayload
 from jobplane.worker import Context
@@ -103,3 +104,8 @@ def test_only_an_asset_id_makes_a_key(strange: str) -> None:
             key(strange)
     with pytest.raises(InvalidMessage):
         assets.converted("a1", f"png{strange}/")
+
+
+def test_the_largest_picture_fits_into_memory_unless_told_otherwise(store: ObjectStore) -> None:
+    limits = workload._shelf().limits
+    assert limits.max_pixels * BYTES_PER_PIXEL <= limits.memory_bytes

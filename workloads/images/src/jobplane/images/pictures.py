@@ -2,15 +2,15 @@
 
 import contextlib
 import io
-import os
-import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
 
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from jobplane.contracts.message import Message
+from jobplane.images.memory import BYTES_PER_PIXEL, Memory
 from jobplane.worker import Fatal
 
 Format = Literal["jpeg", "png", "webp", "avif"]
@@ -33,8 +33,7 @@ _TURNED: Final = {
 _ON_ITS_SIDE: Final = 5
 _SHRINKS_AS_IT_IS: Final = ("RGB", "RGBA", "L", "CMYK", "YCbCr")
 """Of these, reading can stop at a fraction of the detail; palettes and deep greys must become plain first."""
-_AT_A_TIME = threading.BoundedSemaphore(os.cpu_count() or 1)
-"""A decoded picture may take hundreds of megabytes, and more of them at once than cores would not be faster."""
+_MEMORY: Final = Memory()
 
 
 class EmptyFile(Fatal):
@@ -51,6 +50,16 @@ class DamagedPicture(Fatal):
 
 class PictureTooLarge(Fatal):
     """Reading it would take too much memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is taken on."""
+
+    max_pixels: int
+    """Of one picture."""
+    memory_bytes: int
+    """Of all pictures that are worked on at the same time."""
 
 
 class PictureFacts(Message):
@@ -88,13 +97,13 @@ class Picture(Message):
     height: int
 
 
-def facts(data: bytes, *, max_pixels: int) -> PictureFacts:
+def facts(data: bytes, *, limits: Limits) -> PictureFacts:
     """What the file tells; it is read to its end, so that a damaged one is noticed.
 
     Raises:
         Fatal: the file is empty, not a picture, damaged or too large.
     """
-    with _opened(data, max_pixels) as image:
+    with _opened(data, limits) as image:
         exif = _exif(image)
         details = exif.get_ifd(ExifTags.IFD.Exif)
         width, height = image.size
@@ -118,52 +127,54 @@ def facts(data: bytes, *, max_pixels: int) -> PictureFacts:
     return found
 
 
-def thumbnail(data: bytes, side: int, *, max_pixels: int) -> Picture:
+def thumbnail(data: bytes, side: int, *, limits: Limits) -> Picture:
     """A WebP picture that fits into a square, upright, without metadata; a smaller picture keeps its size.
 
     Raises:
         Fatal: the file is empty, not a picture, damaged or too large.
     """
-    with _opened(data, max_pixels) as image:
+    with _opened(data, limits) as image:
         return _encoded(_fitted(image, side), "webp", THUMBNAIL_QUALITY)
 
 
-def convert(data: bytes, picture_format: Format, *, quality: int, max_side: int | None, max_pixels: int) -> Picture:
+def convert(data: bytes, picture_format: Format, *, quality: int, max_side: int | None, limits: Limits) -> Picture:
     """The picture in another format, upright, without metadata, at most `max_side`; of an animation the first frame.
 
     Raises:
         Fatal: the file is empty, not a picture, damaged or too large.
     """
-    with _opened(data, max_pixels) as image:
+    with _opened(data, limits) as image:
         return _encoded(_upright(image) if max_side is None else _fitted(image, max_side), picture_format, quality)
 
 
 @contextlib.contextmanager
-def _opened(data: bytes, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(data: bytes, limits: Limits) -> Iterator[Image.Image]:
     """The picture in the file; Pillow's many ways to fail become one of ours."""
     if not data:
         raise EmptyFile("the file is empty")
     kind = "picture"
-    with _AT_A_TIME:
-        try:
-            with Image.open(io.BytesIO(data), formats=READABLE) as image:
-                kind = f"{image.format} picture"
-                _check_size(image, max_pixels)
+    try:
+        with Image.open(io.BytesIO(data), formats=READABLE) as image:
+            kind = f"{image.format} picture"
+            with _MEMORY.share(_needed(image, limits), of=limits.memory_bytes):
                 yield image
-        except (Fatal, MemoryError):
-            raise
-        except UnidentifiedImageError:
-            raise NotAPicture(f"the file is not a picture of a kind that is read ({', '.join(READABLE)})") from None
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            raise PictureTooLarge(f"the picture is too large: {error}") from None
-        except Exception as error:
-            raise DamagedPicture(f"the file is a {kind}, but damaged: {str(error) or type(error).__name__}") from error
+    except (Fatal, MemoryError):
+        raise
+    except UnidentifiedImageError:
+        raise NotAPicture(f"the file is not a picture of a kind that is read ({', '.join(READABLE)})") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureTooLarge(f"the picture is too large: {error}") from None
+    except Exception as error:
+        raise DamagedPicture(f"the file is a {kind}, but damaged: {str(error) or type(error).__name__}") from error
 
 
-def _check_size(image: Image.Image, max_pixels: int) -> None:
+def _needed(image: Image.Image, limits: Limits) -> int:
+    """Bytes of memory that working on the picture may take, estimated before anything is decoded."""
     width, height = image.size
-    if width * height > max_pixels:
-        raise PictureTooLarge(f"the picture has {width:,} x {height:,} pixels, more than {max_pixels:,} are not read")
+    most = min(limits.max_pixels, limits.memory_bytes // BYTES_PER_PIXEL)
+    if width * height > most:
+        raise PictureTooLarge(f"the picture has {width:,} x {height:,} pixels, more than {most:,} are not read")
+    return width * height * BYTES_PER_PIXEL
 
 
 def _fitted(image: Image.Image, side: int) -> Image.Image:

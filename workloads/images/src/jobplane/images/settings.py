@@ -20,5 +20,7 @@ class ImageSettings(BaseSettings):
     """Where the files are: ``file:///directory`` or a bucket."""
     images_max_bytes: int = Field(default=64 * MIB, ge=1)
     """Larger files are not read."""
-    images_max_pixels: int = Field(default=64_000_000, ge=1, le=_PILLOWS_LIMIT)
-    """Pictures with more pixels are not read: each takes up to 4 bytes of memory."""
+    images_max_pixels: int = Field(default=32_000_000, ge=1, le=_PILLOWS_LIMIT)
+    """Pictures with more pixels are not read: each takes up to 16 bytes of memory."""
+    images_memory_bytes: int = Field(default=512 * MIB, ge=MIB)
+    """What decoded pictures may take together; others wait, and a picture that alone takes more is not read."""

@@ -10,7 +10,7 @@ from jobplane.contracts import assets
 from jobplane.contracts.errors import InvalidMessage, Refused, Unavailable
 from jobplane.contracts.message import Message
 from jobplane.images import pictures
-from jobplane.images.pictures import Format, PictureFacts, PictureTooLarge
+from jobplane.images.pictures import Format, Limits, PictureFacts, PictureTooLarge
 from jobplane.images.settings import ImageSettings
 from jobplane.worker import Context, Fatal, handler
 
@@ -58,6 +58,11 @@ class _Shelf:
     store: ObjectStore
     settings: ImageSettings
 
+    @property
+    def limits(self) -> Limits:
+        """Of decoding."""
+        return Limits(self.settings.images_max_pixels, self.settings.images_memory_bytes)
+
     async def original(self, ctx: Context) -> bytes:
         """The file of the job."""
         if ctx.asset is None:
@@ -96,7 +101,7 @@ async def metadata(ctx: Context, _payload: MetadataPayload) -> PictureFacts:
     """What the picture tells about itself."""
     shelf = _shelf()
     data = await shelf.original(ctx)
-    return await ctx.in_thread(pictures.facts, data, max_pixels=shelf.settings.images_max_pixels)
+    return await ctx.in_thread(pictures.facts, data, limits=shelf.limits)
 
 
 @handler("image.thumbnail")
@@ -105,7 +110,7 @@ async def thumbnail(ctx: Context, payload: ThumbnailPayload) -> Stored:
     shelf = _shelf()
     data = await shelf.original(ctx)
     ctx.progress(0.2)
-    small = await ctx.in_thread(pictures.thumbnail, data, payload.side, max_pixels=shelf.settings.images_max_pixels)
+    small = await ctx.in_thread(pictures.thumbnail, data, payload.side, limits=shelf.limits)
     ctx.progress(0.8)
     return await shelf.keep(assets.thumbnail(ctx.asset or ""), small)
 
@@ -122,7 +127,7 @@ async def convert(ctx: Context, payload: ConvertPayload) -> Stored:
         payload.format,
         quality=payload.quality,
         max_side=payload.max_side,
-        max_pixels=shelf.settings.images_max_pixels,
+        limits=shelf.limits,
     )
     ctx.progress(0.8)
     return await shelf.keep(assets.converted(ctx.asset or "", payload.format), made)
