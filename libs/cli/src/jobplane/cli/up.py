@@ -67,9 +67,9 @@ def up(
         message = f"--demo {folder}: there is no such folder."
         raise Failed(message, Exit.USAGE)
     options = Options(data, port, workers, ready_file, folder, builtin_demo=demo == BUILTIN)
-    if ready_file is not None:
-        ready_file.unlink(missing_ok=True)
     with data_dir.in_use(data) as directory, data_dir.plainly(directory.root):
+        if ready_file is not None:
+            ready_file.unlink(missing_ok=True)
         known = credentials.load_or_create(directory.credentials)
         _refuse_taken(port)
         _run(directory, known, options)
@@ -94,7 +94,8 @@ def _run(directory: DataDirectory, known: Credentials, options: Options) -> None
     try:
         platform.start(password)
         took = display.finish()
-        _announce(console, platform.url, took, _shown_once(directory, known, platform.url))
+        _announce(console, platform.url, took, _unknown_yet(known, platform.url))
+        _remember_shown(directory)
         if options.ready_file is not None:
             write_private(options.ready_file, f"{platform.url}\n")
         if options.demo is not None or options.builtin_demo:
@@ -121,15 +122,19 @@ def _first_password(directory: DataDirectory, known: Credentials) -> tuple[Crede
     return known, known.first_password
 
 
-def _shown_once(directory: DataDirectory, known: Credentials, url: str) -> str | None:
+def _unknown_yet(known: Credentials, url: str) -> str | None:
     """The generated password, if it is the one that was used: an operator's database may know its admin already."""
-    now = credentials.load_or_create(directory.credentials)
-    credentials.save(directory.credentials, now.model_copy(update={"set_up": True, "first_password": None}))
     if known.first_password is None or os.environ.get("JOBPLANE_ADMIN_PASSWORD"):
         return None
     admin = Target(CommandLine(url=url, username="admin", password=known.first_password), None)
     with Client(admin) as client:
         return known.first_password if client.knows_us() else None
+
+
+def _remember_shown(directory: DataDirectory) -> None:
+    """Only after the password was printed: whoever is killed before shows it at the next start."""
+    now = credentials.load_or_create(directory.credentials)
+    credentials.save(directory.credentials, now.model_copy(update={"set_up": True, "first_password": None}))
 
 
 def _announce(console: Console, url: str, took: float, password: str | None) -> None:
