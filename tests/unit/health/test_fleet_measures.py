@@ -95,3 +95,19 @@ def test_a_stream_that_is_not_as_declared_is_a_warning() -> None:
     found = verdicts(fleet(gateway={"drifts": ["the stream EVT_ADMIN has another max_bytes than declared"]}))
     assert found["stream.drift.gateway"].status is CheckStatus.WARN
     assert found["stream.drift.jobs"].status is CheckStatus.OK
+
+
+def test_a_halted_journal_of_the_gateway_fails_and_says_why() -> None:
+    verdict = verdicts(fleet(gateway={"relay_lag": 0, "journal_halted": "EVT_ADMIN ends at 9"}))["relay.lag.gateway"]
+    assert verdict.status is CheckStatus.FAIL
+    assert "EVT_ADMIN ends at 9" in verdict.advice
+    assert verdicts(fleet(gateway={"relay_lag": 2, "journal_halted": None}))["relay.lag.gateway"].value == 2
+
+
+def test_a_process_that_is_not_ready_fails_and_says_why() -> None:
+    away = heard(fleet(), beat("jobs", "jobs-1", after(1), ready=False, detail={"not_ready": "the bus is away"}), NOON)
+    verdict = verdicts(away)["fleet.not_ready.jobs.jobs-1"]
+    assert (verdict.status, verdict.value) == (CheckStatus.FAIL, "the bus is away")
+    assert verdict.advice.startswith("Not ready: the bus is away. ")
+    stopped = heard(fleet(), beat("jobs", "jobs-1", after(1), ready=False, stopping=True), NOON)
+    assert "fleet.not_ready.jobs.jobs-1" not in verdicts(stopped)

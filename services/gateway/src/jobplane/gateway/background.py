@@ -4,9 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from pydantic import JsonValue
+
 from jobplane.chassis import database, metrics, tasks
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.heartbeat import Heartbeat
+from jobplane.chassis.journal import Journal
 from jobplane.chassis.loops import Loop
 from jobplane.chassis.probe import Probe
 from jobplane.chassis.relay import Relay
@@ -15,6 +18,24 @@ from jobplane.gateway.routes.health import readiness
 from jobplane.gateway.wiring import Gateway
 
 _LAST_EVENTS_S = 1.0
+_FIGURES_EVERY_S = 5.0
+
+
+class JournalNews:
+    """What the heartbeat tells of the journal: how far the relay is behind, and why writes are halted, if they are."""
+
+    def __init__(self, journal: Journal, relay: Relay) -> None:
+        self._journal = journal
+        self._relay = relay
+        self.told: dict[str, JsonValue] = {}
+        """As of the last look; nothing while the journal cannot be read."""
+
+    async def look(self) -> None:
+        """Read the figures of the journal."""
+        self.told = {}
+        figures = await self._journal.figures(self._relay.relayed)
+        lag = max(0, figures.position - figures.relayed)
+        self.told = {"relay_lag": lag, "journal_halted": figures.halted}
 
 
 @asynccontextmanager
@@ -42,6 +63,8 @@ async def working(gateway: Gateway, nc: Connection, relay: Relay, drifts: Sequen
     """Beat, clean up and answer probes; at the end refusals that were only counted are recorded."""
     settings, pool = gateway.settings, gateway.pool
     sweep = Loop("housekeeping", Housekeeping(gateway).run_once, EVERY_S)
+    news = JournalNews(gateway.log.journal, relay)
+    figures = Loop("journal figures", news.look, _FIGURES_EVERY_S)
     probe = Probe(settings.probe_port, lambda: readiness(gateway))
     metrics.gauge("jobplane_live_clients").set_function(lambda: gateway.live.readers)
     beat = Heartbeat(
@@ -51,9 +74,15 @@ async def working(gateway: Gateway, nc: Connection, relay: Relay, drifts: Sequen
         ready=lambda: readiness(gateway),
         pool=lambda: database.pool_figures(pool),
         in_flight=lambda: gateway.bus.in_flight,
-        detail=lambda: {"relayed": relay.relayed, "live_readers": gateway.live.readers, "drifts": list(drifts)},
+        detail=lambda: {
+            "relayed": relay.relayed,
+            "live_readers": gateway.live.readers,
+            "drifts": list(drifts),
+            **news.told,
+        },
     )
     sweep.start()
+    figures.start()
     await probe.start()
     beat.start()
     try:
@@ -61,5 +90,6 @@ async def working(gateway: Gateway, nc: Connection, relay: Relay, drifts: Sequen
     finally:
         await beat.stop()
         await probe.stop()
+        await figures.stop()
         await sweep.stop()
         await gateway.stop()

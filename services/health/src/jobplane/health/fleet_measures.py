@@ -35,6 +35,10 @@ def _presence(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
     for (kind, instance), seen in sorted(known.items()):
         if status(seen, now) in {"late", "down"}:
             yield Measured("fleet.silent", round((now - seen.heard_at).total_seconds()), f"{kind}.{instance}")
+    for (kind, instance), seen in sorted(known.items()):
+        if status(seen, now) == "up" and not seen.beat.ready:
+            reason = seen.beat.detail.get("not_ready", "It does not say why")
+            yield Measured("fleet.not_ready", str(reason), f"{kind}.{instance}", f"Not ready: {reason}")
     lags = [seen.beat.loop_lag_ms for seen in known.values() if status(seen, now) == "up"]
     yield Measured("fleet.loop_lag", round(max(lags, default=0.0), 1))
 
@@ -47,7 +51,8 @@ def _owners(fleet: Fleet, now: datetime) -> Iterator[Measurement]:
             yield Measured("stream.drift", len(drifts) if isinstance(drifts, list) else 0, kind)
             lag = seen.beat.detail.get("relay_lag")
             if kind != "jobs" and isinstance(lag, int | float):
-                yield Measured("relay.lag", lag, kind)
+                halted = seen.beat.detail.get("journal_halted")
+                yield Measured("relay.lag", lag, kind, f"Writes are halted: {halted}" if halted else None)
 
 
 def _projections(fleet: Fleet, now: datetime, head_at: HeadAt) -> Iterator[Measurement]:

@@ -148,6 +148,10 @@ RULES: Final[Mapping[str, Rule]] = {
         "It stopped without saying goodbye: read the end of its log; after ten minutes it is forgotten",
         warn=0,
     ),
+    "fleet.not_ready": Rule(
+        "Why the process, which runs, cannot do its work just now",
+        "See whether what it names is up; the process goes on by itself when that is back",
+    ),
     "fleet.loop_lag": Rule(
         "Longest delay of an event loop in the last seconds, in milliseconds",
         "A process is blocked or starved of processor time: look at its CPU and its log",
