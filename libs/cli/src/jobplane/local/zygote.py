@@ -79,9 +79,13 @@ class Zygote:
 
     def _spawn(self, request: dict[str, Any]) -> None:
         parent = os.getpid()
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, {signal.SIGTERM}
+        )  # our handler must not eat what is meant for the child
         pid = os.fork()
         if pid == 0:
             self._become(request, parent)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         self._children[pid] = request["name"]
         self._tell(started=request["name"], pid=pid)
 
@@ -92,6 +96,7 @@ class Zygote:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
             os.setsid()
             die_with_parent(signal.SIGTERM, parent)
             call_itself(f"jp-{request['name']}")
