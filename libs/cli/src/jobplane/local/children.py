@@ -138,8 +138,10 @@ class Children:
         self._report.say(f"{name} ended unexpectedly ({how(code)}), starting it again in {pause:.1f} s (log: {log})")
 
     def _lost_all(self) -> None:
-        """The fork server is gone, its children with it: begin again with a new one."""
+        """The fork server is gone, its children with it: begin again with a new one, unless this is the end anyway."""
         if self.ending:
+            for run in self.runs.values():
+                run.ended = True
             return
         if not self.settled:
             raise self._fork.failure()

@@ -1,5 +1,6 @@
 """The parent's side of the fork server: start children by module name, hear of their ends."""
 
+import contextlib
 import json
 import os
 import signal
@@ -59,11 +60,15 @@ class ForkServer:
 
     def spawn(self, name: str, module: str, environment: Mapping[str, str], log: Path) -> None:
         """Fork a child that runs `module.main()` with exactly this environment."""
-        self._ask(name=name, module=module, environment=dict(environment), log=str(log))
+        try:
+            self._send(name=name, module=module, environment=dict(environment), log=str(log))
+        except ConnectionError as error:
+            raise self.failure() from error
 
     def signal(self, name: str, sign: signal.Signals) -> None:
-        """Send a signal to the child of that name, if it lives."""
-        self._ask(name=name, signal=int(sign))
+        """Send a signal to the child of that name, if it lives; with the fork server it ends anyway."""
+        with contextlib.suppress(ConnectionError):
+            self._send(name=name, signal=int(sign))
 
     def facts(self) -> list[Fact]:
         """What happened since the last call; waits if nothing has. Call it when `channel` is readable."""
@@ -90,11 +95,8 @@ class ForkServer:
             self._process.kill()
             self._process.wait()
 
-    def _ask(self, **request: object) -> None:
-        try:
-            self.channel.sendall(json.dumps(request).encode() + b"\n")
-        except BrokenPipeError as error:
-            raise self.failure() from error
+    def _send(self, **request: object) -> None:
+        self.channel.sendall(json.dumps(request).encode() + b"\n")
 
 
 def _launch(channel: int, modules: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

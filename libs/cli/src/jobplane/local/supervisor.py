@@ -85,12 +85,14 @@ class Platform:
     def stop(self) -> None:
         """End in order: first who has work to hand back, then the services behind, then the servers."""
         end_at = time.monotonic() + _END_S
-        if self._children is not None:
-            runs = list(self._children.runs.values())
-            self._children.end([run for run in runs if run.child.edge], end_at - _CORE_S)
-            self._children.end(runs, end_at - _SERVERS_S)
-            self._children.close()
-        self._servers.stop(timeout_s=max(_SERVERS_S, end_at - time.monotonic()))
+        try:
+            if self._children is not None:
+                runs = list(self._children.runs.values())
+                self._children.end([run for run in runs if run.child.edge], end_at - _CORE_S)
+                self._children.end(runs, end_at - _SERVERS_S)
+                self._children.close()
+        finally:
+            self._servers.stop(timeout_s=max(_SERVERS_S, end_at - time.monotonic()))
 
     def _start_servers(self) -> None:
         servers = self._servers
