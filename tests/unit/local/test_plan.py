@@ -56,6 +56,15 @@ def test_the_operators_addresses_reach_no_child(monkeypatch: pytest.MonkeyPatch)
     assert all("boss:secret" not in "".join(child.environment.values()) for child in everything(site()).values())
 
 
+def test_variables_of_libpq_reach_children_only_with_the_operators_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    assert all("PGSSLMODE" not in child.environment for child in everything(site()).values())
+    assert "PGSSLMODE" not in plan.setup_environment(site(), create_from="")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://boss:secret@db/x")
+    assert everything(site())["jobs"].environment["PGSSLMODE"] == "verify-full"
+
+
 def test_an_operators_bus_with_a_user_is_used_as_it_is() -> None:
     of = site(nats="nats://me:mine@bus:4222")
     assert everything(of)["jobs"].environment["JOBPLANE_INTAKE_NATS_URL"] == "nats://me:mine@bus:4222"

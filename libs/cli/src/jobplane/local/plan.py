@@ -133,5 +133,11 @@ def _service(site: Site, name: str, more: Mapping[str, str]) -> Child:
 
 
 def _environment(told: Mapping[str, str]) -> dict[str, str]:
-    """Ours, without what only we may know."""
-    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_CHILDREN} | dict(told)
+    """Ours, without what only we may know, and without libpq's variables where the database is the embedded one."""
+    embedded = not os.environ.get("DATABASE_URL")
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in _NOT_FOR_CHILDREN and not (embedded and name.startswith("PG"))
+    }
+    return ours | dict(told)
