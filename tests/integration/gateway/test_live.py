@@ -17,6 +17,7 @@ from jobplane.chassis import streams
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Role, worker
 from jobplane.contracts.envelope import EventRecord, event_headers
+from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import EventId
 from jobplane.contracts.subjects import job_event
 from jobplane.contracts.topology import EVT_JOBS, stream
@@ -269,3 +270,28 @@ async def test_a_stream_that_is_made_later_is_followed_from_its_beginning(
             await Journal(relay).write(3)
             await chassis_bus.close(relay)
             await eventually(lambda: heard.positions() == [1, 2, 3])
+
+
+async def test_nobody_follows_while_the_beginning_of_a_stream_is_unknown_so_nothing_is_skipped(
+    gateway: Running, viewer: httpx2.AsyncClient, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = gateway.gateway.live
+
+    async def away(_stream: int) -> None:
+        raise Unavailable("No answer.")
+
+    async with listening(viewer) as first:
+        await journal.write(3)
+        await eventually(lambda: len(first.positions()) == 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(hub, "bounds", away)
+        await hub.restart()
+        await journal.write(2)
+        async with listening(viewer, first.last_id) as turned_away:
+            await eventually(lambda: turned_away.over)
+        assert turned_away.events == []
+        assert "resume in a moment" in turned_away.comments[-1]
+    await hub.look()
+    await journal.write(1)
+    async with listening(viewer, first.last_id) as second:
+        await eventually(lambda: second.positions() == [4, 5, 6])

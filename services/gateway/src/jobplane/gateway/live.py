@@ -39,6 +39,8 @@ _LOOK_FOR_MISSING_S: Final = 0.5
 _ALWAYS_THERE: Final = frozenset({EVT_JOBS, EVT_ADMIN})
 _REQUEST_S: Final = 2.0
 _STREAM_NOT_FOUND: Final = 10059
+_UNSETTLED: Final = b": the event streams cannot be followed just now, resume in a moment\n\n"
+"""Going on would skip what happens before the place is known where a stream is followed from."""
 
 StillValid = Callable[[], Awaitable[bool]]
 
@@ -74,6 +76,11 @@ class LiveHub:
     def readers(self) -> int:
         """How many browsers and programs follow."""
         return len(self._wakes)
+
+    @property
+    def settled(self) -> bool:
+        """Whether of every stream it is known where it is followed from, or that it does not exist."""
+        return all(stream in self._followers or missed for stream, missed in enumerate(self._missed))
 
     @property
     def position(self) -> str:
@@ -219,16 +226,26 @@ class _Reader:
 
     async def run(self) -> AsyncGenerator[bytes]:
         yield b"retry: 2000\n\n"
-        async with aclosing(self._catch_up()) as chunks:
+        if farewell := await self._farewell():
+            yield farewell
+            return
+        try:
+            async with aclosing(self._catch_up()) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except Unavailable:
+            yield _UNSETTLED
+            return
+        async with aclosing(self._go_on()) as chunks:
             async for chunk in chunks:
                 yield chunk
+
+    async def _go_on(self) -> AsyncGenerator[bytes]:
+        """What comes into the ring from now on."""
+        hub = self._hub
         while True:
-            hub = self._hub
-            if hub.closing:
-                yield b": the server is going away, resume in a moment\n\n"
-                return
-            if not await self._valid():
-                yield b": the session ended\n\n"
+            if farewell := await self._farewell():
+                yield farewell
                 return
             if self._generation != hub.generation:
                 self._generation = hub.generation
@@ -245,6 +262,14 @@ class _Reader:
             if time.monotonic() - self._sent_at >= KEEP_ALIVE_S:
                 self._sent_at = time.monotonic()
                 yield b": keep-alive\n\n"
+
+    async def _farewell(self) -> bytes | None:
+        """Why this reader cannot stay, if it cannot."""
+        if self._hub.closing:
+            return b": the server is going away, resume in a moment\n\n"
+        if not self._hub.settled:
+            return _UNSETTLED
+        return None if await self._valid() else b": the session ended\n\n"
 
     async def _valid(self) -> bool:
         """Whether the session that opened this still stands; looked up every `CHECK_S`."""
