@@ -1,7 +1,8 @@
 """What a deployment needs from the code: the NATS configuration of the declared users, and a file of fresh secrets.
 
 `python tools/deployment.py nats` writes deploy/nats/nats-server.conf (a test asserts that it is current).
-`python tools/deployment.py secrets > .env` makes the variables that docker-compose.yml asks for.
+`python tools/deployment.py secrets --output .env` makes the variables that docker-compose.yml asks for, in a new file
+that only its owner may read; without `--output` it prints them.
 """
 
 import secrets
@@ -11,6 +12,7 @@ from pathlib import Path
 from jobplane.contracts.topology import USERS
 from jobplane.local import nats
 from jobplane.local.credentials import OWNER, SERVICES, role_of
+from jobplane.local.files import write_private
 
 CONFIGURATION = Path(__file__).resolve().parent.parent / "deploy" / "nats" / "nats-server.conf"
 
@@ -50,17 +52,31 @@ def secret() -> str:
     return f"s{secrets.token_hex(20)}"
 
 
+def variables() -> str:
+    """A line for each secret that docker-compose.yml asks for."""
+    names = ["POSTGRES_PASSWORD", *(database_variable(role) for role in (OWNER, *map(role_of, SERVICES)))]
+    names += [nats_variable(user.name) for user in USERS] + ["JOBPLANE_ADMIN_PASSWORD"]
+    return "".join(f"{name}={secret()}\n" for name in names)
+
+
+def keep(file: Path) -> None:
+    """Write fresh secrets where there are none yet: the volumes of a running deployment know the old ones."""
+    if file.exists():
+        sys.exit(f"{file} exists already: its secrets may be in use")
+    write_private(file, variables())
+
+
 def main() -> None:
     """One of the two words."""
     match sys.argv[1:]:
         case ["nats"]:
             CONFIGURATION.write_text(nats_configuration())
         case ["secrets"]:
-            names = ["POSTGRES_PASSWORD", *(database_variable(role) for role in (OWNER, *map(role_of, SERVICES)))]
-            names += [nats_variable(user.name) for user in USERS] + ["JOBPLANE_ADMIN_PASSWORD"]
-            sys.stdout.writelines(f"{name}={secret()}\n" for name in names)
+            sys.stdout.write(variables())
+        case ["secrets", "--output", file]:
+            keep(Path(file))
         case _:
-            sys.exit("usage: python tools/deployment.py nats | secrets")
+            sys.exit("usage: python tools/deployment.py nats | secrets [--output FILE]")
 
 
 if __name__ == "__main__":

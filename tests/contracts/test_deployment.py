@@ -1,8 +1,11 @@
 """What the deployment files say is what the code declares."""
 
 import re
+import stat
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from jobplane.contracts.topology import USERS
 from jobplane.local import nats
@@ -32,6 +35,21 @@ def test_every_secret_of_the_compose_file_is_demanded_and_can_be_made() -> None:
     assert set(services) == {"nats", "postgres", "setup", "jobs", "audit", "health", "gateway", "worker"}
     for user in USERS:
         assert f"${{{deployment.nats_variable(user.name)}:?" in text
+
+
+def test_secrets_are_written_for_their_owner_only_and_never_over_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".env"
+    monkeypatch.setattr("sys.argv", ["deployment.py", "secrets", "--output", str(file)])
+    deployment.main()
+    written = file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    demanded = set(re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text()))
+    assert demanded == {line.split("=")[0] for line in written.splitlines()}
+    with pytest.raises(SystemExit, match="exists already"):
+        deployment.main()
+    assert file.read_text() == written
 
 
 def test_the_worker_container_has_room_for_what_its_settings_allow() -> None:
