@@ -79,9 +79,7 @@ class Zygote:
 
     def _spawn(self, request: dict[str, Any]) -> None:
         parent = os.getpid()
-        signal.pthread_sigmask(
-            signal.SIG_BLOCK, {signal.SIGTERM}
-        )  # our handler must not eat what is meant for the child
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # our handler must not eat one meant for the child
         pid = os.fork()
         if pid == 0:
             self._become(request, parent)
