@@ -80,6 +80,17 @@ async def test_the_login_form_opens_a_session_and_leads_on(gateway: Running) -> 
     assert (await browser.get("/admin/jobs")).status_code == 303
 
 
+@pytest.mark.parametrize("name", ["%00", "admin%00", "%ED%A0%80", "%FF"])
+async def test_a_name_that_cannot_be_is_refused_like_any_other(gateway: Running, name: str) -> None:
+    answer = await gateway.client().post(
+        "/admin/login",
+        content=f"username={name}&password=wrong",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert answer.status_code == 401
+    assert "do not belong together" in answer.text
+
+
 async def test_too_many_attempts_are_told_how_long_to_wait(gateway: Running) -> None:
     browser = gateway.client()
     for _ in range(gateway.gateway.settings.login_attempts):

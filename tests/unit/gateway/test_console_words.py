@@ -90,6 +90,12 @@ def test_unknown_words_in_an_address_are_left_out() -> None:
     assert AuditView.read(QueryParams("outcome=maybe&action=NOTHING")) == AuditView()
 
 
+@pytest.mark.parametrize("limit", ["9" * 5000, "\u0661\u0660\u0660", "0100", "-50", "", "x"])
+def test_a_page_size_that_is_not_offered_is_the_usual_one(limit: str) -> None:
+    assert JobsView.read(QueryParams({"limit": limit})) == JobsView()
+    assert AuditView.read(QueryParams({"limit": limit})) == AuditView()
+
+
 @given(
     st.lists(st.sampled_from(JobStatus), unique=True),
     st.from_regex(r"[a-z0-9_-]{0,64}", fullmatch=True),

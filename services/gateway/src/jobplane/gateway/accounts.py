@@ -51,9 +51,12 @@ class Accounts:
         self._passwords = passwords
 
     async def by_name(self, name: str) -> Account | None:
-        """The account of that name."""
+        """The account of that name; a name that cannot be written (a NUL, half a character) is nobody's."""
+        name = canonical_name(name)
+        if not name.isprintable():
+            return None
         async with self._pool.connection() as conn:
-            row = await (await conn.execute(_BY_NAME, (canonical_name(name),))).fetchone()
+            row = await (await conn.execute(_BY_NAME, (name,))).fetchone()
         return None if row is None else Account(str(row[0]), row[1], Role(row[2]), row[3])
 
     async def names(self, ids: Iterable[str]) -> dict[str, str]:

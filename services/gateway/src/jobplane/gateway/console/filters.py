@@ -144,7 +144,7 @@ def _word(params: QueryParams, name: str) -> str:
 
 def _limit(params: QueryParams) -> int:
     text = params.get("limit", "")
-    return int(text) if text.isdecimal() and int(text) in PAGE_SIZES else PAGE_SIZES[0]
+    return next((size for size in PAGE_SIZES if text == str(size)), PAGE_SIZES[0])
 
 
 def _known(words: type[E], texts: Iterable[str]) -> Iterable[E]:
