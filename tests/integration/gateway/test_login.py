@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from jobplane.contracts.actors import ActorKind, Role, system
+from jobplane.contracts.errors import Refused
 from jobplane.gateway import accounts
 from jobplane.gateway.sessions import TOKEN_PREFIX
 from tests.integration.gateway.conftest import ADMIN_PASSWORD, Running, code_of, running
@@ -208,6 +209,13 @@ async def test_the_first_accounts_are_made_once(gateway: Running) -> None:
     body = {"username": "local", "password": "changed password"}
     answer: httpx2.Response = await gateway.client().post(TOKEN, json=body)
     assert answer.status_code == 200
+
+
+async def test_a_new_account_needs_a_password_as_long_as_a_new_password(gateway: Running) -> None:
+    for password in ("seven77", "x" * 1025):
+        with pytest.raises(Refused, match="8 to 1024"):
+            await gateway.gateway.accounts.create("carol", Role.VIEWER, password, actor=system("test"))
+    assert await gateway.gateway.accounts.by_name("carol") is None
 
 
 async def test_over_https_browsers_themselves_guard_the_cookie(bus: Bus, database: Database, tmp_path: Path) -> None:

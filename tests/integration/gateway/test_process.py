@@ -104,6 +104,14 @@ def test_without_an_account_and_a_password_for_one_it_says_what_to_set(process: 
     assert "JOBPLANE_ADMIN_PASSWORD" in said
 
 
+def test_a_first_password_that_is_too_short_is_one_plain_sentence(process: Process) -> None:
+    process.variables["JOBPLANE_ADMIN_PASSWORD"] = "short"
+    running = process.start()
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 1
+    assert said == "gateway: JOBPLANE_ADMIN_PASSWORD cannot be used: A password has 8 to 1024 characters.\n"
+
+
 def test_a_missing_variable_is_named(process: Process) -> None:
     del process.variables["JOBPLANE_OBJECT_STORE_URL"]
     running = process.start()

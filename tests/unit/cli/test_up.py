@@ -67,3 +67,12 @@ def test_who_is_refused_leaves_the_ready_file_of_the_other(tmp_path: Path) -> No
     with data_dir.in_use(tmp_path / "data"), pytest.raises(CannotStart, match="in use by another"):
         up.up(tmp_path / "data", ready_file=ready)
     assert ready.exists()
+
+
+def test_a_password_that_is_too_short_is_refused_before_anything_starts(
+    directory: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOBPLANE_ADMIN_PASSWORD", "short")
+    with pytest.raises(CannotStart, match="JOBPLANE_ADMIN_PASSWORD cannot be used: A password has 8 to 1024"):
+        start(directory)
+    assert not credentials.load_or_create(directory.credentials).set_up

@@ -12,6 +12,7 @@ from jobplane.cli.client import Client
 from jobplane.cli.display import StartDisplay
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.target import DEFAULT_DATA, DataOption, Target
+from jobplane.contracts.errors import Refused
 from jobplane.local import credentials, data_dir, ports
 from jobplane.local.connections import CommandLine
 from jobplane.local.credentials import Credentials
@@ -114,12 +115,24 @@ def _run(directory: DataDirectory, known: Credentials, options: Options) -> None
 def _first_password(directory: DataDirectory, known: Credentials) -> tuple[Credentials, str | None]:
     """What the first admin is made with. A generated one is kept until it was shown, so that no crash can lose it."""
     given = os.environ.get("JOBPLANE_ADMIN_PASSWORD")
+    if given and not known.set_up:
+        _check(given)
     if given or known.set_up:
         return known, given
     if known.first_password is None:
         known = known.model_copy(update={"first_password": secrets.token_urlsafe(12)})
         credentials.save(directory.credentials, known)
     return known, known.first_password
+
+
+def _check(password: str) -> None:
+    from jobplane.gateway import accounts  # noqa: PLC0415 - the gateway's own rule; loaded by those who need it
+
+    try:
+        accounts.check_password(password)
+    except Refused as error:
+        message = f"JOBPLANE_ADMIN_PASSWORD cannot be used: {error.detail}"
+        raise CannotStart(message) from error
 
 
 def _unknown_yet(known: Credentials, url: str) -> str | None:

@@ -42,6 +42,17 @@ def canonical_name(name: str) -> str:
     return name.strip().casefold()
 
 
+def check_password(password: str) -> None:
+    """Whether this may be a password.
+
+    Raises:
+        Refused: it is too short or too long (`invalid_request`).
+    """
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        detail = f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
+        raise Refused("invalid_request", detail)
+
+
 class Accounts:
     """The accounts of the gateway; each account is a stream of its journal."""
 
@@ -69,7 +80,7 @@ class Accounts:
         """Make `admin` if there is no account yet, and `local` if this machine's command line has a password for it.
 
         Raises:
-            JobplaneError: there is no account and no password to make one with.
+            JobplaneError: there is no account and no password to make one with, or one that is too short or too long.
         """
         await self._ensure("admin", Role.SUPERADMIN, admin_password, only_first=True)
         if local_password is not None:
@@ -79,6 +90,7 @@ class Accounts:
         existing = await self.by_name(name)
         if existing is not None:
             if not only_first and password and not await self._passwords.verify(existing.password_hash, password):
+                _check_variable(name, password)
                 await self.reset_password(name, password, actor=system("gateway"))
             return
         if only_first and await self._any():
@@ -86,10 +98,16 @@ class Accounts:
         if password is None:
             msg = "There is no account yet: set JOBPLANE_ADMIN_PASSWORD to make the account 'admin'."
             raise JobplaneError(msg)
+        _check_variable(name, password)
         await self.create(name, role, password, actor=system("gateway"))
 
     async def create(self, name: str, role: Role, password: str, *, actor: Actor) -> None:
-        """Make an account. Does nothing if somebody else just made it."""
+        """Make an account. Does nothing if somebody else just made it.
+
+        Raises:
+            Refused: the password is too short or too long (`invalid_request`).
+        """
+        check_password(password)
         name, password_hash = canonical_name(name), await self._passwords.hash(password)
         account_id = new_id()
         async with self._log.journal.transaction() as tx:
@@ -110,9 +128,7 @@ class Accounts:
         Raises:
             Refused: `account_not_found`, or the password is too short or too long (`invalid_request`).
         """
-        if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-            detail = f"A password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters."
-            raise Refused("invalid_request", detail)
+        check_password(password)
         account = await self.by_name(name)
         if account is None:
             raise Refused("account_not_found", "There is no account of that name.")
@@ -123,6 +139,15 @@ class Accounts:
             await tx.conn.execute("DELETE FROM session WHERE account_id = %s", (account.id,))
             await tx.conn.execute("DELETE FROM token WHERE account_id = %s", (account.id,))
             await self._log.append(tx, Entry(PasswordReset(), actor, account.id, version))
+
+
+def _check_variable(name: str, password: str) -> None:
+    """As `check_password`; the sentence names what to change, for it ends a start."""
+    try:
+        check_password(password)
+    except Refused as error:
+        msg = f"JOBPLANE_{name.upper()}_PASSWORD cannot be used: {error.detail}"
+        raise JobplaneError(msg) from error
 
 
 async def next_version(tx: Transaction, account_id: str) -> int:
