@@ -106,6 +106,9 @@ async def test_a_failed_login_says_no_more_than_that(gateway: Running, body: dic
         assert code_of(answer) == "invalid_credentials"
         [failure] = await gateway.recorded("login.failed.v1")
         assert failure["actor"].id == "anonymous"
+        admin = await gateway.gateway.accounts.by_name("admin")
+        assert admin is not None
+        assert failure.get("account_id") == (admin.id if body["username"] == "admin" else None)
         assert not await gateway.recorded("command.refused.v1")
 
 

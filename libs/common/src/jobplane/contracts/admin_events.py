@@ -41,6 +41,8 @@ class LoginFailed(AdminEvent):
     TYPE = "login.failed.v1"
     code: str
     """``invalid_credentials`` or ``rate_limited``."""
+    account_id: str | None = None
+    """The account whose password was not known; none if there is no account of that name, or nobody looked."""
     count: int = Field(default=1, ge=1)
     """How many like it within the minute this stands for."""
 

@@ -169,7 +169,7 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
                 body.target_type, body.target_id, status, status, refused=True, code=body.code, count=body.count
             )
         case LoginFailed():
-            return _Facts("user", stream_id, refused=True, code=body.code, count=body.count)
+            return _Facts("user", body.account_id, refused=True, code=body.code, count=body.count)
         case UserCreated() | PasswordReset() | LoginSucceeded() | LoggedOut():
             return _Facts("user", stream_id, after=body.role if isinstance(body, UserCreated) else None)
         case AssetUploaded():

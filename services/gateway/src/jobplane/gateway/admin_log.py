@@ -37,7 +37,7 @@ class AdminLog:
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
-        self._tally: Tally[tuple[str, str], Entry] = Tally()
+        self._tally: Tally[tuple[str, str, str | None], Entry] = Tally()
 
     async def append(self, tx: Transaction, *entries: Entry) -> None:
         """Record events in a transaction that also writes the gateway's own rows."""
@@ -48,7 +48,8 @@ class AdminLog:
         """Record a refusal. A journal that is away is logged, so that the caller still hears why they were refused."""
         who = actor.origin or actor.id if actor.role is None else actor.id
         entry = Entry(refusal, actor, new_id())
-        if self._tally.add((who, refusal.code), entry, at or clock.now()):
+        about = refusal.account_id if isinstance(refusal, LoginFailed) else None
+        if self._tally.add((who, refusal.code, about), entry, at or clock.now()):
             await self._record([entry])
 
     async def sum_up(self, at: datetime | None = None, *, everything: bool = False) -> int:

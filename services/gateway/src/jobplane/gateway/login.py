@@ -45,7 +45,8 @@ async def log_in(request: Request, credential: Credential, name: str, password: 
     account = await gateway.accounts.by_name(name)
     known = await gateway.passwords.verify(account.password_hash if account else None, password[: LONGEST_PASSWORD + 1])
     if account is None or not known:
-        await gateway.log.refused(actor, LoginFailed(code="invalid_credentials"))
+        failure = LoginFailed(code="invalid_credentials", account_id=account.id if account else None)
+        await gateway.log.refused(actor, failure)
         raise Refused("invalid_credentials", "Name or password is wrong.")
     for limit, key in limits:
         await gateway.limits.refill(limit, key)
