@@ -51,18 +51,22 @@ class Scheduler:
     async def run_once(self) -> int:
         """Make ready what is due; gives how many jobs."""
         made_ready = 0
-        while True:
+        while await self._something_is_due():
             async with self._pool.connection() as conn:
                 queues = [row[0] for row in await (await conn.execute(_READY, (_AT_ONCE,))).fetchall()]
+            if not queues:  # somebody else has what is due
+                break
             for queue in set(queues):
                 self._wake(queue)
             made_ready += len(queues)
-            if len(queues) < _AT_ONCE:
-                await self._look_ahead()
-                return made_ready
+        return made_ready
 
-    async def _look_ahead(self) -> None:
+    async def _something_is_due(self) -> bool:
+        """One look at the index; if the next job is due soon, ask to be called then."""
         async with self._pool.connection() as conn:
             row = await (await conn.execute(_NEXT)).fetchone()
-        if row is not None and row[0] is not None:
+        if row is None or row[0] is None:
+            return False
+        if row[0] > 0:
             self.expect(timedelta(seconds=row[0]))
+        return bool(row[0] <= 0)
