@@ -5,7 +5,7 @@ import errno
 import secrets
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
@@ -41,9 +41,15 @@ def is_free(port: int) -> bool:
         return True
 
 
-def keep_or_choose(port: int | None) -> int:
-    """The port of the last start if it is still free, otherwise another."""
-    return port if port is not None and is_free(port) else free_port()
+def keep_or_choose(kept: Mapping[str, int], names: Iterable[str], *, taken: int = 0) -> dict[str, int]:
+    """A port for each name, no two alike and none of them `taken`: that of the last start if it is still free."""
+    chosen: dict[str, int] = {}
+    for name in names:
+        port = kept.get(name)
+        while port is None or port in {taken, *chosen.values()} or not is_free(port):
+            port = free_port()
+        chosen[name] = port
+    return chosen
 
 
 def answers(port: int) -> bool:

@@ -37,8 +37,8 @@ class Platform:
         self._data = data
         self._options = options
         self._report = reporter
-        self._ports = {name: ports.keep_or_choose(known.ports.get(name)) for name in ("nats", "postgres", *SERVICES)}
         self._http_port = options.port or ports.free_port()
+        self._ports = ports.keep_or_choose(known.ports, ("nats", "postgres", *SERVICES), taken=self._http_port)
         self._known = known.model_copy(update={"ports": self._ports})
         self._servers = Servers(data, self._known, self._ports)
         self._signals = Signals()
