@@ -169,6 +169,7 @@ FORBIDDEN = {
     "gateway-relay": ("jobs.evt.0._.x", "jobs.cmd.gateway.cancel"),
     "audit-reader": ("jobs.cmd.gateway.cancel", "jobs.evt.0._.x", "_INBOX_gateway.x"),
     "health-reader": ("jobs.cmd.gateway.cancel", "jobs.evt.0._.x", "$JS.API.STREAM.PURGE.CMD"),
+    "producer": ("jobs.cmd.producer.cancel", "jobs.cmd.gateway.create", "jobs.evt.0._.x", "_INBOX_gateway.x"),
     "topology": ("jobs.evt.0._.x", "jobs.cmd.topology.cancel"),
 }
 

@@ -120,7 +120,7 @@ def _stream_config(spec: StreamSpec) -> Config:
         "discard": "new" if spec.discard_new else "old",
         "max_bytes": spec.max_bytes,
         "max_age": int(spec.max_age.total_seconds() * _NANO) if spec.max_age is not None else 0,
-        "allow_atomic": spec.journal,
+        "allow_atomic": spec.journal or spec.atomic,
         "allow_direct": spec.journal,
         "deny_delete": spec.journal,
         "deny_purge": spec.journal,
