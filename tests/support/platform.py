@@ -83,6 +83,12 @@ class Platform:
         connection: dict[str, str] = json.loads((self.data / "worker.json").read_text())
         return connection
 
+    @property
+    def producer_url(self) -> str:
+        """Of the bus, as the user that enqueues jobs."""
+        connection: dict[str, str] = json.loads((self.data / "producer.json").read_text())
+        return connection["nats_url"]
+
     def said(self) -> str:
         """Everything `jobplane up` printed so far."""
         return self.output.read_text()

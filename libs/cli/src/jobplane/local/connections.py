@@ -33,14 +33,23 @@ class WorkerConnection(BaseModel):
     """Where assets are kept."""
 
 
-Connection = TypeVar("Connection", CommandLine, WorkerConnection)
+class ProducerConnection(BaseModel):
+    """How a service of your own enqueues jobs over the bus."""
+
+    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
+
+    nats_url: str
+    """With the credentials of the user `producer`."""
+
+
+Connection = TypeVar("Connection", CommandLine, WorkerConnection, ProducerConnection)
 
 
 class NotRunning(JobplaneError):
     """There is no connection file: nothing was ever started here."""
 
 
-def write(file: Path, connection: CommandLine | WorkerConnection) -> None:
+def write(file: Path, connection: CommandLine | WorkerConnection | ProducerConnection) -> None:
     """Write it, mode 0600."""
     write_private(file, connection.model_dump_json(indent=2))
 

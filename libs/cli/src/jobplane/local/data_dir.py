@@ -41,6 +41,11 @@ class DataDirectory:
         return self.root / "worker.json"
 
     @property
+    def producer_connection(self) -> Path:
+        """How a service of your own enqueues jobs."""
+        return self.root / "producer.json"
+
+    @property
     def nats_users(self) -> Path:
         """The `authorization` section for an operator's NATS."""
         return self.root / "nats-users.conf"

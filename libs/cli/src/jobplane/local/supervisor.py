@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from jobplane.local import connections, credentials, plan, ports, processes, readiness
 from jobplane.local.children import Children, Run
-from jobplane.local.connections import CommandLine, WorkerConnection
+from jobplane.local.connections import CommandLine, ProducerConnection, WorkerConnection
 from jobplane.local.credentials import SERVICES, Credentials
 from jobplane.local.data_dir import DataDirectory
 from jobplane.local.embedded import Servers
@@ -144,6 +144,9 @@ class Platform:
             WorkerConnection(
                 nats_url=self._servers.addresses.nats_as("worker"), object_store_url=self._data.assets.as_uri()
             ),
+        )
+        connections.write(
+            self._data.producer_connection, ProducerConnection(nats_url=self._servers.addresses.nats_as("producer"))
         )
 
     def _wait_until_ready(self, waiting: list[Run]) -> None:
