@@ -1,5 +1,6 @@
 """The web application: its routes, and the one shape of all its errors."""
 
+import functools
 from http import HTTPStatus
 from typing import Final
 
@@ -10,6 +11,7 @@ from psycopg import Error as DatabaseError
 from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp
 
 from jobplane.chassis import database
 from jobplane.contracts.errors import Refused, Unavailable
@@ -18,9 +20,10 @@ from jobplane.gateway import console, problems
 from jobplane.gateway.console import upload
 from jobplane.gateway.control_bus import NotAccepted
 from jobplane.gateway.edge import Edge
+from jobplane.gateway.express import Express
 from jobplane.gateway.openapi import routes_of
 from jobplane.gateway.problems import FieldError
-from jobplane.gateway.routes import ROUTERS, docs
+from jobplane.gateway.routes import ROUTERS, docs, jobs
 from jobplane.gateway.wiring import Gateway
 
 _CODE_OF_STATUS: Final = {
@@ -34,8 +37,23 @@ _NO_TELEMETRY: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "lo
 """The edge makes the spans and metrics of a request, as the chassis does everywhere."""
 
 
-def create_app(gateway: Gateway) -> FastAPI:
+def create_app(gateway: Gateway) -> ASGIApp:
     """The application that serves a gateway's parts; starting and stopping them is not its business."""
+    edge = functools.partial(
+        Edge,
+        hosts=gateway.settings.hosts,
+        secure=gateway.settings.secure,
+        larger_bodies={
+            "/api/admin/assets": asset_files.MULTIPART_BYTES,
+            upload.PATH: asset_files.SEVERAL_FILES_BYTES,
+        },
+    )
+    app = _framework_app(gateway)
+    app.add_middleware(edge)
+    return Express(app, routes_of([jobs.router]), edge)
+
+
+def _framework_app(gateway: Gateway) -> FastAPI:
     app = FastAPI(
         title="Jobplane",
         openapi_url=None,
@@ -58,15 +76,6 @@ def create_app(gateway: Gateway) -> FastAPI:
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(DatabaseError, _on_database)
     app.add_exception_handler(PoolTimeout, _on_database)
-    app.add_middleware(
-        Edge,
-        hosts=gateway.settings.hosts,
-        secure=gateway.settings.secure,
-        larger_bodies={
-            "/api/admin/assets": asset_files.MULTIPART_BYTES,
-            upload.PATH: asset_files.SEVERAL_FILES_BYTES,
-        },
-    )
     return app
 
 

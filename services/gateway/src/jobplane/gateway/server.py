@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from jobplane.contracts.errors import JobplaneError
 
@@ -46,7 +46,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def serve(
-    app: FastAPI,
+    app: ASGIApp,
     listener: socket.socket,
     stop: asyncio.Event,
     *,
