@@ -8,7 +8,8 @@ import typer
 
 from jobplane.cli import enqueue, jobs, journal, logs, password, status, up, worker
 from jobplane.cli.failures import Exit, Failed
-from jobplane.contracts.errors import JobplaneError
+from jobplane.cli.verify.command import verify
+from jobplane.contracts.errors import JobplaneError, Unavailable
 from jobplane.local.connections import NotRunning
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.command()(worker.worker)
 app.command()(enqueue.enqueue)
 app.add_typer(jobs.app, name="jobs")
 app.command()(status.status)
+app.command()(verify)
 app.command()(logs.logs)
 app.add_typer(password.app, name="password")
 app.add_typer(journal.app, name="journal")
@@ -41,7 +43,7 @@ def main() -> None:
         app()
     except Failed as error:
         _end(error, error.code)
-    except NotRunning as error:
+    except (NotRunning, Unavailable) as error:
         _end(error, Exit.UNREACHABLE)
     except JobplaneError as error:
         _end(error, Exit.REFUSED)

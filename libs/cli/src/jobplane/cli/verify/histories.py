@@ -1,0 +1,69 @@
+"""Pages of whole job histories: by stream, or only those that something happened to since a position."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, LiteralString
+
+from psycopg import AsyncConnection
+
+from jobplane.cli.verify.sources import FIRST_ID, PAGE, Sources, pages
+from jobplane.cli.verify.verdict import Tally
+
+_LAST: Final[LiteralString] = """
+SELECT greatest(
+    (SELECT stream_id FROM event ORDER BY stream_id DESC LIMIT 1), (SELECT id FROM job ORDER BY id DESC LIMIT 1)
+)
+"""
+_PAGE_END: Final[LiteralString] = """
+SELECT stream_id FROM event WHERE stream_id > %(low)s AND stream_id <= %(high)s
+ORDER BY stream_id OFFSET %(size)s LIMIT 1
+"""
+_COUNT: Final[LiteralString] = "SELECT count(*) FROM event WHERE stream_id > %(low)s AND stream_id <= %(high)s"
+_SINCE: Final[LiteralString] = """
+SELECT array_agg(DISTINCT stream_id)::text[] FROM event WHERE pos > %s AND pos <= %s AND type LIKE 'job.%%'
+"""
+
+Scope = Mapping[str, Any]
+"""`low` and `high` bound the stream ids; or `ids` names them, and the bounds mean nothing."""
+
+
+async def scopes(sources: Sources, tally: Tally) -> AsyncIterator[tuple[AsyncConnection[Any], Scope]]:
+    """Every job's stream once, some thousand events at a time, each page in a snapshot of its own.
+
+    A stream that grew since the start is judged as it is in its snapshot, with its row of the same snapshot.
+    """
+    if sources.start is not None:
+        async for page in _touched(sources, tally):
+            yield page
+        return
+    low, high = sources.span("jobs")
+    tally.expect(high - low)
+    async with sources.snapshot("jobs") as conn:
+        row = await (await conn.execute(_LAST)).fetchone()
+    at, last = FIRST_ID, None if row is None or row[0] is None else str(row[0])
+    while last is not None and at < last:
+        async with sources.snapshot("jobs") as conn:
+            found = await (await conn.execute(_PAGE_END, {"low": at, "high": last, "size": PAGE - 1})).fetchone()
+            end = last if found is None else str(found[0])
+            scope = {"low": at, "high": end}
+            count = await (await conn.execute(_COUNT, scope)).fetchone()
+            yield conn, scope
+        tally.advance(count[0] if count else 0)
+        at = end
+
+
+async def _touched(sources: Sources, tally: Tally) -> AsyncIterator[tuple[AsyncConnection[Any], Scope]]:
+    low, high = sources.span("jobs")
+    tally.expect(high - low)
+    for start, end in pages(low, high):
+        async with sources.snapshot("jobs") as conn:
+            row = await (await conn.execute(_SINCE, (start, end))).fetchone()
+            if row is not None and row[0]:
+                yield conn, {"ids": row[0]}
+        tally.advance(end - start)
+
+
+def of_scope(scope: Scope, column: LiteralString) -> LiteralString:
+    """The condition that a stream id or job id belongs to the page."""
+    if "ids" in scope:
+        return column + " = ANY(%(ids)s::uuid[])"
+    return column + " > %(low)s AND " + column + " <= %(high)s"
