@@ -35,15 +35,17 @@ async def nc(bus: Bus) -> AsyncIterator[Connection]:
 class Reading:
     """A reader in the background and what it gave."""
 
-    def __init__(self, nc: Connection, start: int = 1, batch: int = 500) -> None:
-        self.reader = StreamReader(nc, EVT_JOBS, start, batch=batch)
+    def __init__(self, nc: Connection, start: int = 1, batch: int = 500, rest_s: float = 0.0) -> None:
+        self.reader = StreamReader(nc, EVT_JOBS, start, batch=batch, rest_s=rest_s)
         self.seen: list[tuple[int, bytes]] = []
         self.headers: list[dict[str, str] | None] = []
+        self.batches = 0
         self.largest = 0
         self.task = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
         async for messages in self.reader.batches():
+            self.batches += 1
             self.largest = max(self.largest, len(messages))
             self.seen += [(sequence, body) for sequence, _, body in messages]
             self.headers += [headers for _, headers, _ in messages]
@@ -190,3 +192,66 @@ async def test_closing_takes_the_consumer_away_and_ends_the_waiting(admin: Conne
 async def consumers(admin: Connection) -> list[str]:
     names: list[str] | None = (await api(admin, f"CONSUMER.NAMES.{EVT_JOBS}"))["consumers"]
     return names or []
+
+
+async def test_a_resting_reader_gives_the_first_message_at_once_and_the_next_ones_together(
+    admin: Connection, nc: Connection
+) -> None:
+    reading = Reading(nc, rest_s=60)
+    await publish(admin, 1)
+    await reading.until(1)
+    for _ in range(4):
+        await publish(admin, 25)
+    assert reading.batches == 1
+    reading.reader.rest(0.01)
+    await reading.until(101)
+    assert reading.batches == 2
+    await reading.close()
+
+
+async def test_a_resting_reader_that_is_behind_does_not_rest(admin: Connection, nc: Connection) -> None:
+    await publish(admin, 1_050)
+    with capture_logs() as lines:
+        reading = Reading(nc, batch=100, rest_s=60)
+        await reading.until(1_050)
+        await reading.close()
+    assert reading.largest <= 100
+    assert lines == []
+
+
+async def test_a_resting_reader_misses_nothing_of_a_busy_stream(admin: Connection, nc: Connection) -> None:
+    reading = Reading(nc, batch=40, rest_s=0.01)
+    for size in (1, 3, 39, 40, 41, 120, 1, 1, 200):
+        await publish(admin, size)
+    await reading.until(446)
+    await publish(admin, 4)
+    await reading.until(450)
+    await reading.close()
+
+
+async def test_a_resting_reader_survives_a_killed_server_and_a_lost_consumer(
+    bus: Bus, admin: Connection, nc: Connection
+) -> None:
+    await publish(admin, 30)
+    reading = Reading(nc, batch=20, rest_s=0.01)
+    await reading.until(30)
+    bus.kill()
+    await eventually(lambda: not nc.is_connected)
+    await asyncio.to_thread(bus.start)
+    await eventually(lambda: admin.is_connected)
+    await eventually(lambda: api(admin, f"STREAM.INFO.{EVT_JOBS}"))
+    await publish(admin, 30)
+    await reading.until(60)
+    for name in (await api(admin, f"CONSUMER.NAMES.{EVT_JOBS}"))["consumers"]:
+        await api(admin, f"CONSUMER.DELETE.{EVT_JOBS}.{name}")
+    await publish(admin, 30)
+    await reading.until(90)
+    await reading.close()
+
+
+async def test_a_resting_reader_ends_at_once(admin: Connection, nc: Connection) -> None:
+    await publish(admin, 5)
+    reading = Reading(nc, rest_s=60)
+    await reading.until(5)
+    await reading.close()
+    assert reading.task.done()

@@ -40,7 +40,7 @@ class Projection:
 
     `fold` writes the rows of some events (one or many, in order) through the given connection, in the checkpoint's
     transaction; it may be called again with the same events after a rollback. A hole stops the projection:
-    `halted` says why.
+    `halted` says why. Having seen everything it rests for `rest_s`, so that its rows are at most so much older.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Projection:
         *,
         bury: Bury | None = None,
         batch: int = 500,
+        rest_s: float = 0.0,
     ) -> None:
         self._pool = pool
         self._nc = nc
@@ -61,6 +62,7 @@ class Projection:
         self._fold = fold
         self._bury = bury
         self._batch = batch
+        self._rest_s = rest_s
         self._task: asyncio.Task[None] | None = None
         self.position = 0
         self.halted: str | None = None
@@ -92,7 +94,7 @@ class Projection:
 
     async def _follow(self) -> None:
         self.position = await self._checkpoint()
-        reader = StreamReader(self._nc, self._stream, self.position + 1, batch=self._batch)
+        reader = StreamReader(self._nc, self._stream, self.position + 1, batch=self._batch, rest_s=self._rest_s)
         try:
             async for messages in reader.batches():
                 await self._take(messages)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
@@ -37,17 +38,24 @@ class StreamReader:
     The consumer lives in the server's memory and may vanish at any time (restart, failover, a stream made anew): then
     another one takes up at the next sequence. Sequences already given are never given again. What retention dropped
     shows as a jump of the sequence.
+
+    A reader that has seen everything rests for up to `rest_s` after each batch: what happens meanwhile gathers in the
+    stream and comes at once. So a busy stream costs one awakening per rest instead of one per message; the first
+    message after a quiet time still comes at once, and a reader that is behind does not rest.
     """
 
-    def __init__(self, nc: Connection, stream: str, start: int, *, batch: int = 500) -> None:
+    def __init__(self, nc: Connection, stream: str, start: int, *, batch: int = 500, rest_s: float = 0.0) -> None:
         self._nc = nc
         self._stream = stream
         self._next = start
         self._batch = batch
+        self._rest_s = rest_s
+        self._rests_until = 0.0
         self._buffer: list[Message] = []
         self._buffered_bytes = 0
         self._requested = 0
         self._delivered = 0
+        self._behind = 0
         self._inbox = ""
         self._consumer = ""
         self._unsubscribe: Callable[[], Awaitable[None]] | None = None
@@ -60,6 +68,12 @@ class StreamReader:
     def next_sequence(self) -> int:
         """What will be given next, or the first after a jump."""
         return self._next
+
+    def rest(self, rest_s: float) -> None:
+        """From now on rest so long, also in the rest under way."""
+        self._rests_until += rest_s - self._rest_s
+        self._rest_s = rest_s
+        self._arrived.set()
 
     async def batches(self) -> AsyncIterator[list[Message]]:
         """Messages in order, 1 to `batch` at a time, for ever: waits for new ones, and for the bus while it is away."""
@@ -89,7 +103,7 @@ class StreamReader:
     async def _begin(self) -> None:
         self._lost = False
         self._buffer = []
-        self._buffered_bytes = self._requested = self._delivered = 0
+        self._buffered_bytes = self._requested = self._delivered = self._behind = 0
         self._inbox = self._nc.new_inbox()
         name = f"reader-{new_id()}"
         self._unsubscribe = await self._nc.subscribe_sink(self._inbox, self._receive)
@@ -123,32 +137,57 @@ class StreamReader:
 
     async def _take(self) -> list[Message]:
         while True:
-            if self._buffer:
+            self._arrived.clear()
+            if self._buffer and self._gathered():
                 messages = self._buffer[: self._batch]
                 del self._buffer[: self._batch]
                 self._buffered_bytes -= sum(len(message[2]) for message in messages)
                 self._next = messages[-1][0] + 1
-                await self._pull()
+                # The fuller the batch the shorter the rest, so that never much more than one batch gathers.
+                self._rests_until = time.monotonic() + self._rest_s * (1 - len(messages) / self._batch)
+                if self._behind or not self._rest_s:
+                    await self._pull()
                 return messages
             if self._lost:
                 raise _Lost(f"consumer of {self._stream} is gone")
-            await self._pull()
-            self._arrived.clear()
-            async with asyncio.timeout(_SILENCE_S):
-                await self._arrived.wait()
+            await self._wait()
             if self._closed:
                 raise _Lost("closed")
+
+    def _gathered(self) -> bool:
+        """Whether all has come that was there when the server was asked, or as much as may be given at once."""
+        return not (self._rest_s and self._behind and self._requested) or len(self._buffer) >= self._batch or self._lost
+
+    async def _wait(self) -> None:
+        """Wait for messages, or for the end of the rest."""
+        left_s = 0.0 if self._behind else self._rests_until - time.monotonic()
+        if left_s <= 0:
+            await self._pull()
+        try:
+            async with asyncio.timeout(left_s if left_s > 0 else _SILENCE_S):
+                await self._arrived.wait()
+        except TimeoutError:
+            if left_s <= 0:
+                raise
 
     async def _pull(self) -> None:
         """Ask for more while at most one batch is on its way or unread, so that the server never waits for us."""
         if self._lost or self._requested + len(self._buffer) > self._batch or self._buffered_bytes > _BUFFER_BYTES:
             return
-        self._requested += self._batch
+        wanted, ends_early = self._batch, False
+        if self._rest_s:
+            # What is there already; or, having seen all, whatever is there as soon as there is anything.
+            wanted = min(self._batch, self._behind - self._requested) if self._behind else self._batch
+            ends_early = not self._behind
+            if wanted <= 0 or (ends_early and self._requested):
+                return
+        self._requested += wanted
         request = {
-            "batch": self._batch,
+            "batch": wanted,
             "max_bytes": _BUFFER_BYTES,
             "expires": _PULL_EXPIRES_S * _NANO,
             "idle_heartbeat": _HEARTBEAT_S * _NANO,
+            "no_wait": ends_early,
         }
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
@@ -166,7 +205,7 @@ class StreamReader:
         self._delivered += 1
         if int(tokens[at + 1]) != self._delivered:
             self._lost = True  # messages were dropped on the way
-        sequence = int(tokens[at])
+        sequence, self._behind = int(tokens[at]), int(tokens[at + 3])
         # A stream made anew that is still filling up begins earlier than asked for.
         if not self._lost and sequence >= self._next:
             self._buffer.append((sequence, headers, body))
@@ -176,7 +215,10 @@ class StreamReader:
     def _status(self, headers: dict[str, str]) -> None:
         """A heartbeat came, or a pull ended before it was filled."""
         status, reason = headers.get("Status"), headers.get("Description", "")
-        if status == "100" or reason == "Batch Completed":
+        if status == "100":
+            self._behind = 0  # it has nothing for us, whatever was there when it sent the last message
+            return
+        if reason == "Batch Completed":
             return
         if status in {"404", "408"} or reason == "Message Size Exceeds MaxBytes":
             self._requested = max(0, self._requested - int(headers.get("Nats-Pending-Messages", self._batch)))

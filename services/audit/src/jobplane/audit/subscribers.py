@@ -1,7 +1,7 @@
 """What the audit service reads from the bus: every event stream, whole, one projection each."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -14,6 +14,9 @@ from jobplane.chassis.dead_events import DeadEvents
 from jobplane.chassis.projection import Projection
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import InvalidMessage
+
+REST_S: Final = 0.075
+"""Entries are at most so much older than their events: a transaction for each event would cost ten times as much."""
 
 
 class Recorder:
@@ -45,5 +48,5 @@ def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projecti
     for stream in AUDITED:
         dead = DeadEvents(nc, "audit", stream)
         fold = Recorder(stream, dead).fold
-        made[stream] = Projection(pool, nc, stream, f"audit.{stream}", fold, bury=dead.bury)
+        made[stream] = Projection(pool, nc, stream, f"audit.{stream}", fold, bury=dead.bury, rest_s=REST_S)
     return made

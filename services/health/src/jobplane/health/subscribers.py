@@ -1,7 +1,7 @@
 """What the health service reads from the bus: the events of jobs, counted, and every heartbeat."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from nats.aio.msg import Msg
@@ -21,6 +21,9 @@ from jobplane.contracts.topology import EVT_JOBS
 from jobplane.health import fleet, history, throughput
 
 log = structlog.get_logger()
+
+REST_S: Final = 1.0
+"""Counts are at most so much older than what they count: the same few rows are not written for every event."""
 
 
 class Counter:
@@ -46,7 +49,7 @@ class Counter:
 def projection(pool: AsyncConnectionPool, nc: Connection) -> Projection:
     """The projection that keeps the history."""
     dead = DeadEvents(nc, "health", EVT_JOBS)
-    return Projection(pool, nc, EVT_JOBS, f"health.{EVT_JOBS}", Counter(dead).fold, bury=dead.bury)
+    return Projection(pool, nc, EVT_JOBS, f"health.{EVT_JOBS}", Counter(dead).fold, bury=dead.bury, rest_s=REST_S)
 
 
 class Listener:
