@@ -25,7 +25,8 @@ _STREAM_NOT_FOUND: Final = 10059
 _CONSUMER_NOT_FOUND: Final = 10014
 _EXISTS_OTHERWISE: Final = frozenset({10058, 10148})  # somebody created it at the same time
 _NOT_YET: Final = frozenset({10008, 10039, 10076})  # a server that is still starting, a cluster without a leader
-_FATAL: Final = ("subjects", "retention", "storage")
+FATAL: Final = ("subjects", "retention", "storage")
+"""Settings of a stream that stop the start when they differ."""
 
 
 class TopologyDrift(JobplaneError):
@@ -78,6 +79,23 @@ async def create(nc: Client, spec: StreamSpec, first_sequence: int = 1) -> None:
         raise Unavailable("JetStream does not answer", code="bus_unavailable") from error
 
 
+async def differences(nc: Client, spec: StreamSpec | ConsumerSpec) -> dict[str, str] | None:
+    """How a stream or consumer differs from what is declared, as text by setting; None if it does not exist.
+
+    Creates nothing, so a user who may only look is enough.
+
+    Raises:
+        JobplaneError: JetStream does not answer, or does not let us look.
+    """
+    if isinstance(spec, StreamSpec):
+        found = await _find(nc, f"STREAM.INFO.{spec.name}", _STREAM_NOT_FOUND)
+        wanted = _stream_config(spec)
+    else:
+        found = await _find(nc, f"CONSUMER.INFO.{spec.stream}.{spec.name}", _CONSUMER_NOT_FOUND)
+        wanted = _consumer_config(spec)
+    return None if found is None else _differences(wanted, found["config"])
+
+
 async def _ensure_stream(nc: Client, spec: StreamSpec, first_sequence: int | None) -> list[str]:
     """Compare the stream, or create it if a first sequence is given."""
     wanted = _stream_config(spec)
@@ -91,7 +109,7 @@ async def _ensure_stream(nc: Client, spec: StreamSpec, first_sequence: int | Non
             return []
         found = await _api(nc, f"STREAM.INFO.{spec.name}")
     differences = _differences(wanted, found["config"])
-    for key in _FATAL:
+    for key in FATAL:
         if key in differences:
             raise TopologyDrift(f"the stream {spec.name} has another {key} than declared: {differences[key]}")
     return [f"the stream {spec.name} has another {key} than declared: {text}" for key, text in differences.items()]
