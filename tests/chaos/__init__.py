@@ -1,1 +1,1 @@
-"""Faults on purpose: a whole platform under load, broken in every way it promises to survive, and checked afterwards."""
+"""Faults on purpose: a whole platform under load, broken in every way it promises to survive, then checked."""

@@ -4,7 +4,7 @@ import random
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -82,6 +82,9 @@ def _as_usual(_stage: Stage) -> Iterator[None]:
     yield
 
 
+Around = Callable[[Stage], AbstractContextManager[None]]
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """One way to break a platform, and what it promises then."""
@@ -94,7 +97,7 @@ class Scenario:
     play: Callable[[Act], None]
     afterwards: Callable[[Act, Evidence], None] = _nothing
     environment: Mapping[str, str] = field(default_factory=dict)
-    around: Callable[[Stage], Any] = _as_usual
+    around: Around = _as_usual
     """A context manager entered before anything starts."""
     workers: int = 2
     clients: int = 3
@@ -131,7 +134,7 @@ def run(scenario: Scenario, seed: int, directory: Path) -> Result:
                 stage.stop()
     except NotPossible as reason:
         left_out = str(reason)
-    except Exception:
+    except Exception:  # noqa: BLE001 - whatever goes wrong in one run is its result; the others still run
         violations.append(Violation("run", traceback.format_exc(limit=-4)))
     if not violations:
         stage.remove()

@@ -131,7 +131,7 @@ def _message_differs(stream: str, event: Row, headers: dict[str, str], data: str
 
 
 def answers_are_kept(evidence: Evidence, history: Sequence[Record], losses: Losses) -> Iterator[str]:
-    """I3: what a client was answered is what the journal has: the outcome, the event, the position; once per request."""
+    """I3: what a client was answered is what the journal has: outcome, event and position; once per request."""
     events = {event["pos"]: event for event in evidence.journals["EVT_JOBS"].events}
     asked = {record["op"]: record for record in history if record["what"] == "invoke"}
     done: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
@@ -156,9 +156,9 @@ def answers_are_kept(evidence: Evidence, history: Sequence[Record], losses: Loss
 def _position_is_another(answer: Record, events: dict[int, Row]) -> Iterator[str]:
     """Also after a loss: a position that was told once never means another event."""
     event = events.get(answer.get("position") or 0)
-    if answer["status"] in _DONE and event is not None and not answer.get("existing"):
-        if event["stream_id"] != answer["job"]:
-            yield f"position {answer['position']} was told of {answer['job']}, now it is of {event['stream_id']}"
+    told = answer["status"] in _DONE and not answer.get("existing")
+    if told and event is not None and event["stream_id"] != answer["job"]:
+        yield f"position {answer['position']} was told of {answer['job']}, now it is of {event['stream_id']}"
 
 
 def _outcome_is_another(
@@ -178,9 +178,14 @@ def _outcome_is_another(
             told = (CONTROLS[asked["verb"]], answer["command_id"])
             if event is None or (event["type"], event["command_id"]) != told:
                 yield f"answered {status}, but there is no {told[0]} of it at {outcome['position']}"
-    elif status in _REFUSED and answer.get("code") not in _NOT_STORED:
-        if (outcome["status"], outcome["code"]) != ("refused", answer.get("code")):
-            yield f"refused with {answer.get('code')}, the outcome is {outcome['status']} {outcome['code']}"
+            if asked["verb"] != "create" and answer["position"] != outcome["position"]:
+                yield f"answered with position {answer['position']}, the outcome has {outcome['position']}"
+    elif (
+        status in _REFUSED
+        and answer.get("code") not in _NOT_STORED
+        and (outcome["status"], outcome["code"]) != ("refused", answer.get("code"))
+    ):
+        yield f"refused with {answer.get('code')}, the outcome is {outcome['status']} {outcome['code']}"
 
 
 def _decisions_are_kept(evidence: Evidence, history: Sequence[Record], losses: Losses) -> Iterator[str]:
@@ -245,9 +250,10 @@ def _accepted_reports_count(evidence: Evidence, history: Sequence[Record]) -> It
         for event in evidence.journals["EVT_JOBS"].events
     }
     for record in history:
-        if record["what"] == "reported" and record["status"] == "accepted":
-            if not any((record["job"], record["run"], end) in known for end in _REPORTED[record["outcome"]]):
-                yield f"{record['outcome']} of run {record['run']} of {record['job']} was accepted and is not recorded"
+        if record["what"] != "reported" or record["status"] != "accepted":
+            continue
+        if not any((record["job"], record["run"], end) in known for end in _REPORTED[record["outcome"]]):
+            yield f"{record['outcome']} of run {record['run']} of {record['job']} was accepted and is not recorded"
 
 
 def rows_equal_their_events(evidence: Evidence, _history: Sequence[Record], _losses: Losses) -> Iterator[str]:

@@ -5,7 +5,6 @@ Nothing here is shared with the services: what they do wrong must not be done wr
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -151,7 +150,7 @@ def _message(found: Any) -> Message:
     return Message(found.metadata.sequence.stream, found.subject, dict(found.headers or {}), found.data.decode())
 
 
-def _rows(conn: psycopg.Connection[Row], query: str) -> Sequence[Row] | Any:
+def _rows(conn: psycopg.Connection[Row], query: str) -> list[Row]:
     return conn.execute(query.encode()).fetchall()
 
 

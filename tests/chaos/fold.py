@@ -1,4 +1,4 @@
-"""A job as its events tell it, folded a second time: from the documents (state_machine.md, messages.md), not the code."""
+"""A job as its events tell it, folded a second time, from docs/state_machine.md, not the code."""
 
 import json
 import re
@@ -73,7 +73,7 @@ def fold(events: Iterable[Row]) -> Row:
     return job
 
 
-def _after(job: Row, event: Row, told: Row) -> Row:
+def _after(job: Row, event: Row, told: Row) -> Row:  # noqa: C901, PLR0911 - one case per event
     match event["type"]:
         case "job.created.v1":
             return _created(event, told)

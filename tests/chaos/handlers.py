@@ -1,4 +1,4 @@
-"""What the workers of a chaos run do, and what they saw: every start and end of a run is recorded by the worker itself."""
+"""What the workers of a chaos run do; every start and end of a run is recorded by the worker itself."""
 
 import asyncio
 import os

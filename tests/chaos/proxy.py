@@ -106,7 +106,7 @@ class _Pipe:
         if up and weather.hold_at is not None and weather.hold_at in data:
             weather.held.set()
             self.frozen = True
-        if self.frozen:
+        if self.frozen and up:
             return True
         if up and weather.swallow_after is not None and weather.swallow_after in data:
             self.deaf = True
@@ -143,12 +143,20 @@ class Proxy:
 
     def cut(self, of: Weather = FINE) -> int:
         """End all connections (of the users a weather names) at once; gives how many."""
-        return self._call(self._cut(of))
+        hit: int = self._call(self._cut(of))
+        return hit
 
     async def _cut(self, of: Weather) -> int:
         hit = [pipe for pipe in self._pipes if of.applies(pipe.user)]
         for pipe in hit:
             pipe.abort()
+        return len(hit)
+
+    def strand(self, of: Weather = FINE) -> int:
+        """Leave existing connections open and deliver nothing on them any more; new ones are fine. Gives how many."""
+        hit = [pipe for pipe in tuple(self._pipes) if of.applies(pipe.user)]
+        for pipe in hit:
+            pipe.frozen = pipe.deaf = True
         return len(hit)
 
     def close(self) -> None:

@@ -1,17 +1,20 @@
 """A platform that can be broken: servers of its own behind fault proxies, `jobplane up` on them, and workers."""
 
+import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx2
+import nats as nats_client
 import psutil
 import psycopg
+from nats.aio.client import Client
 
 from jobplane.contracts.topology import USERS, UserSpec
 from jobplane.local import credentials, nats, ports, postgres, roles
@@ -20,6 +23,7 @@ from tests.chaos.proxy import Proxy
 from tests.support.platform import JOBPLANE, Platform
 from tests.support.waiting import eventually_sync
 
+T = TypeVar("T")
 ROOT: Final = Path(__file__).parents[2]
 LEASE_MS: Final = 2000
 DATABASE: Final = "jobplane"
@@ -59,6 +63,11 @@ class Stage:
     def nats_url(self) -> str:
         """The bus as somebody who may do everything, past the proxy."""
         return nats.url(EVERYBODY.name, "chaos", f"{ports.LOOPBACK}:{self._ports['nats']}")
+
+    @property
+    def nats_address(self) -> str:
+        """The bus without a user, past the proxy."""
+        return f"nats://{ports.LOOPBACK}:{self._ports['nats']}"
 
     def nats_url_as(self, user: str) -> str:
         """The bus as one of its real users, past the proxy."""
@@ -144,10 +153,39 @@ class Stage:
         os.kill(pid, sign)
         return pid
 
+    def kill_frozen(self, name: str) -> None:
+        """End a process that is stopped; its next life begins without it."""
+        pid = self.signal(name, signal.SIGKILL)
+        wait_for(lambda: self.pid(name) != pid, _STOP_S, f"{name} is not started again")
+
+    def end_worker(self, name: str) -> None:
+        """Ask a worker to end, and wait for it."""
+        _end(self.workers.pop(name))
+
     def query(self, statement: str, *parameters: object) -> list[tuple[Any, ...]]:
         """Ask the database directly, as its superuser."""
         with psycopg.connect(self.database_url, autocommit=True, connect_timeout=5) as conn:
             return conn.execute(statement.encode(), parameters).fetchall()
+
+    def on_bus(self, talk: Callable[[Client], Awaitable[T]]) -> T:
+        """Talk to the bus as somebody who may do everything."""
+
+        async def talking() -> T:
+            client = await nats_client.connect(self.nats_url, connect_timeout=5, max_reconnect_attempts=3)
+            try:
+                return await talk(client)
+            finally:
+                await client.close()
+
+        return asyncio.run(talking())
+
+    def stream_end(self, stream: str) -> int:
+        """The last sequence of a stream."""
+
+        async def ask(client: Client) -> int:
+            return (await client.jetstream().stream_info(stream)).state.last_seq
+
+        return self.on_bus(ask)
 
     def probe(self, service: str, what: str = "readyz") -> int:
         """The status that the probe listener of a service answers."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import httpx2
@@ -184,7 +185,7 @@ class Client:
         for name, (command, accepted) in self._waiting.items():
             left = max(0.0, until - time.monotonic())
             try:
-                eventually_sync(lambda name=name, command=command: self._decided(name, command), timeout=left)
+                eventually_sync(partial(self._decided, name, command), timeout=left)
             except AssertionError:
                 self._recorder.note("undecided", op=name, command_id=command, accepted=accepted)
 
