@@ -7,6 +7,7 @@ import structlog
 import typer
 
 from jobplane.cli import enqueue, jobs, journal, logs, password, status, up, worker
+from jobplane.cli.doctor.command import doctor
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.verify.command import verify
 from jobplane.contracts.errors import JobplaneError, Unavailable
@@ -27,6 +28,7 @@ app.command()(worker.worker)
 app.command()(enqueue.enqueue)
 app.add_typer(jobs.app, name="jobs")
 app.command()(status.status)
+app.command()(doctor)
 app.command()(verify)
 app.command()(logs.logs)
 app.add_typer(password.app, name="password")

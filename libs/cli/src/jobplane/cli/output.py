@@ -1,7 +1,7 @@
 """Tables for people and JSON for scripts."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -24,6 +24,7 @@ STATUS_STYLES: Final = {
     "down": "red",
     "stopped": "dim",
 }
+_WHOLE_LINES: Final = 500
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -44,8 +45,20 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str | No
     for row in rows:
         shown.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
     if not out.is_terminal:
-        out.width = 500
+        out.width = _WHOLE_LINES
     out.print(shown)
+
+
+def paged(show: Callable[[Console], None]) -> None:
+    """What `show` prints: fitted to a terminal; elsewhere whole lines, without the spaces that fill columns."""
+    out = console()
+    if out.is_terminal:
+        show(out)
+        return
+    out.width = _WHOLE_LINES
+    with out.capture() as captured:
+        show(out)
+    typer.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def age(instant: str | None) -> str:

@@ -50,7 +50,7 @@ def verify(
     if json_:
         output.as_json(report.as_dict(heads, tallies))
     else:
-        report.show(output.console(), heads, tallies)
+        output.paged(lambda console: report.show(console, heads, tallies))
     raise typer.Exit(exit_code(tallies))
 
 

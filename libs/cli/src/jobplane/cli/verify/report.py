@@ -17,7 +17,6 @@ _MARKS: Final = {
     Status.VIOLATED: ("✗", "red"),
 }
 _INDENT: Final = "     "
-_PIPE_WIDTH: Final = 500
 
 
 class Bars:
@@ -58,9 +57,7 @@ class Bars:
 
 
 def show(console: Console, heads: Mapping[str, Head], tallies: Sequence[Tally]) -> None:
-    """Print it for people: whole lines when nobody looks."""
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
+    """Print it for people."""
     until = ", ".join(f"{service} {head.position:,}" for service, head in heads.items())
     console.print(Text(f"judged up to the positions {until}", style="dim"))
     table = Table.grid(padding=(0, 2))
