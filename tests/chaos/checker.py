@@ -337,7 +337,7 @@ def nobody_is_stuck(evidence: Evidence, history: Sequence[Record], losses: Losse
     """I7: no run outlives its lease, nothing due waits while workers idle, no stop stays open, no client unanswered."""
     late = evidence.now - STUCK
     for job in evidence.jobs.values():
-        if job["status"] == "RUNNING" and job["lease_until"] < late:
+        if job["status"] == "RUNNING" and (job["lease_until"] or job["started_at"]) < late:
             yield f"{job['id']} runs since {job['started_at']}, its lease ended at {job['lease_until']}"
         if job["status"] == "PENDING" and job["run_at"] < late:
             yield f"{job['id']} ({job['kind']}) waits since {job['run_at']}, ready: {job['ready']}"

@@ -161,10 +161,17 @@ class Proxy:
 
     def close(self) -> None:
         """End everything."""
-        self.cut()
-        self._server.close()
+        self._call(self._close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(_ANSWERS_S)
+        self._loop.close()
+
+    async def _close(self) -> None:
+        self._server.close()
+        await self._cut(FINE)
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pipe = _Pipe(self, reader, writer)
