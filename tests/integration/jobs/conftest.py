@@ -18,6 +18,7 @@ from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
 from jobplane.jobs.__main__ import serve
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.settings import Settings
 from tests.integration.jobs.driving import Driver
 from tests.integration.jobs.truth import assert_consistent
@@ -123,4 +124,4 @@ async def pool(database: Database) -> AsyncIterator[AsyncConnectionPool]:
 @pytest.fixture
 def ledger(pool: AsyncConnectionPool) -> Ledger:
     """A ledger without a service around it."""
-    return Ledger(Journal(pool))
+    return Ledger(PostgresStore(Journal(pool)))

@@ -17,6 +17,7 @@ from jobplane.contracts.queries import OneJob
 from jobplane.jobs.decider import StopReported
 from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.pruner import Pruner
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.rescuer import BeatService, Rescuer
@@ -49,8 +50,8 @@ async def pool(database: Database) -> AsyncIterator[AsyncConnectionPool]:
 
 
 @pytest.fixture
-def rescuer(ledger: Ledger) -> Rescuer:
-    return Rescuer(ledger)
+def rescuer(ledger: Ledger, pool: AsyncConnectionPool) -> Rescuer:
+    return Rescuer(ledger, pool)
 
 
 @pytest.fixture
@@ -204,16 +205,18 @@ async def test_a_stop_that_nobody_confirmed_for_a_lease_is_settled(
 
 async def test_whoever_ends_a_run_from_outside_tells_its_worker(pool: AsyncConnectionPool, database: Database) -> None:
     told: list[Settled] = []
-    ledger = Ledger(Journal(pool), told.extend)
+    ledger = Ledger(PostgresStore(Journal(pool)), told.extend)
     job = await lost_run(ledger, database, (await create(ledger)).id)
-    await Rescuer(ledger).run_once()
+    await Rescuer(ledger, pool).run_once()
     assert told[-1].wish.fences == job.token
 
 
-async def test_two_rescuers_end_each_run_once(ledger: Ledger, database: Database) -> None:
+async def test_two_rescuers_end_each_run_once(
+    ledger: Ledger, pool: AsyncConnectionPool, database: Database
+) -> None:
     for _ in range(20):
         await lost_run(ledger, database, (await create(ledger)).id)
-    ended = await asyncio.gather(*(Rescuer(ledger).run_once() for _ in range(4)))
+    ended = await asyncio.gather(*(Rescuer(ledger, pool).run_once() for _ in range(4)))
     assert sum(ended) == 20
 
 

@@ -15,6 +15,7 @@ from jobplane.contracts.commands import ForceRunJob, RetryJob
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.postgres_store import PostgresStore
 from tests.integration.jobs import wishing
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.integration.jobs.wishing import command
@@ -98,7 +99,7 @@ async def test_a_rolled_back_refusal_is_not_counted(
     pool: AsyncConnectionPool, actor: Actor, database: Database
 ) -> None:
     journal = Journal(pool)
-    ledger = Ledger(journal)
+    ledger = Ledger(PostgresStore(journal))
     await journal.halt("a test", 1)
     for _ in range(30):
         with pytest.raises(Unavailable, match="halted"):

@@ -12,6 +12,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs.decider import Accepted, AlreadyThere
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.postgres_store import PostgresStore
 from tests.integration.jobs import wishing
 from tests.integration.jobs.driving import Driver, done, failed, job_of, message, send
 from tests.integration.jobs.truth import assert_consistent, rows_of
@@ -90,7 +91,7 @@ async def test_a_key_that_is_freed_and_taken_in_one_batch(ledger: Ledger, key: s
 async def test_two_services_never_give_one_key_to_two_jobs(
     pool: AsyncConnectionPool, key: str, database: Database
 ) -> None:
-    ledgers = [Ledger(Journal(pool)) for _ in range(4)]
+    ledgers = [Ledger(PostgresStore(Journal(pool))) for _ in range(4)]
     batches = [[command(wishing.creation(unique_key=f"{key} {n % 3}")) for n in range(6)] for _ in ledgers]
     settled = await asyncio.gather(*(ledger.settle(batch) for ledger, batch in zip(ledgers, batches, strict=True)))
     accepted = [one for some in settled for one in some if isinstance(one.decision, Accepted)]
@@ -102,7 +103,7 @@ async def test_two_services_never_create_one_job_twice(pool: AsyncConnectionPool
     """Without a row to lock, the second is stopped by the journal, and decides again."""
     ids = [new_id() for _ in range(4)]
     batches = [[command(wishing.creation(job_id=job_id)) for job_id in ids] for _ in range(4)]
-    settled = await asyncio.gather(*(Ledger(Journal(pool)).settle(batch) for batch in batches))
+    settled = await asyncio.gather(*(Ledger(PostgresStore(Journal(pool))).settle(batch) for batch in batches))
     for n in range(4):
         decisions = [some[n].decision for some in settled]
         assert sum(isinstance(decision, Accepted) for decision in decisions) == 1
@@ -116,8 +117,8 @@ async def test_a_retry_and_a_creation_at_once_leave_one_holder(
     pool: AsyncConnectionPool, ledger: Ledger, key: str, database: Database
 ) -> None:
     old = await wishing.failed(ledger, unique_key=key)
-    retry = Ledger(Journal(pool)).settle([command(RetryJob(job_id=old.id))])
-    creation = Ledger(Journal(pool)).settle([command(wishing.creation(unique_key=key))])
+    retry = Ledger(PostgresStore(Journal(pool))).settle([command(RetryJob(job_id=old.id))])
+    creation = Ledger(PostgresStore(Journal(pool))).settle([command(wishing.creation(unique_key=key))])
     await asyncio.gather(retry, creation)
     query = "SELECT count(*) FROM job WHERE unique_key = %s AND status = 'PENDING'"
     assert rows_of(database.owner_url, query, (key,)) == [(1,)]

@@ -20,6 +20,7 @@ from jobplane.jobs.beats import Beats
 from jobplane.jobs.claims import Claims
 from jobplane.jobs.leases import Leases
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.reports import Reports
 from jobplane.jobs.rescuer import Rescuer
 from jobplane.jobs.scheduler import Scheduler
@@ -76,11 +77,11 @@ class Service:
     def __init__(self, world: World, pool: AsyncConnectionPool, dice: random.Random) -> None:
         self.world = world
         self.dice = dice
-        self.ledger = Ledger(Journal(pool))
+        self.ledger = Ledger(PostgresStore(Journal(pool)))
         self.leases = Leases(Claims(self.ledger, pool))
         self.beats = Beats(self.ledger, pool)
         self.reports = Reports(self.ledger)
-        self.rescuer = Rescuer(self.ledger)
+        self.rescuer = Rescuer(self.ledger, pool)
         self.scheduler = Scheduler(pool, lambda _queue: None)
         self.writers: list[Callable[[], Awaitable[Any]]] = [
             self.command,

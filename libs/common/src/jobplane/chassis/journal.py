@@ -8,11 +8,12 @@ from enum import IntEnum
 from typing import Any, Final
 
 import structlog
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock
+from jobplane.chassis.arrays import plain, texts
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import EventRecord
@@ -24,12 +25,26 @@ log = structlog.get_logger()
 
 HALTED: Final = "journal_diverged"
 """Code of the error while writes are halted."""
-_INSERT: Final = """
-INSERT INTO event (pos, stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id,
-    traceparent, at, data)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+APPEND: Final = """
+head AS (
+    UPDATE journal_head SET pos = pos + %s WHERE halted IS NULL RETURNING pos - %s AS base
+), appended AS (
+    INSERT INTO event (pos, stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id,
+        traceparent, at, data)
+    SELECT head.base + e.n, e.stream_id, e.version, e.type, e.id, e.command_id, e.actor, e.reason, e.correlation_id,
+        e.causation_id, e.traceparent, e.at, e.data
+    FROM head, unnest(%s::uuid[], %s::integer[], %s::text[], %s::uuid[], %s::uuid[], %s::json[], %s::text[],
+        %s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[], %s::json[]) WITH ORDINALITY
+        AS e (stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id, traceparent, at,
+            data, n)
+)
 """
-_TAKE: Final = "UPDATE journal_head SET pos = pos + %s WHERE halted IS NULL RETURNING pos"
+"""Takes the next positions, `head.base` + 1 and on, and inserts events there; for `append_parameters`.
+
+What else belongs to the same change joins the statement, so that one round trip writes all of it. No row of `head`:
+writes are halted.
+"""
+_APPEND_ALONE: Final = f"WITH {APPEND} SELECT base FROM head"  # noqa: S608 - constants
 _FIGURES: Final = "pos, epoch, first_pos, halted"
 _OPEN_EPOCH: Final = """
 UPDATE journal_head SET epoch = epoch + 1, pos = greatest(pos, %s), first_pos = greatest(pos, %s) + 1, halted = NULL
@@ -45,13 +60,12 @@ class LockOrder(IntEnum):
     """What a writer may lock, in this order and no other; skipping is fine, going back is a bug."""
 
     NOTHING = 0
-    COMMANDS = 1
-    OPERATION = 2
-    QUEUES = 3
-    UNIQUE_KEYS = 4
-    ROWS = 5
-    HEAD = 6
-    COUNTERS = 7
+    OPERATION = 1
+    QUEUES = 2
+    UNIQUE_KEYS = 3
+    ROWS = 4
+    HEAD = 5
+    """The journal's head; under it, command ids (sorted) and counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +92,18 @@ class Transaction:
     def __init__(self, conn: AsyncConnection[Any]) -> None:
         self.conn = conn
         self._locked = LockOrder.NOTHING
+        self._appending: tuple[AsyncCursor[Any], int] | None = None
         self.head: int | None = None
+        """The last position of this transaction, if it appended; for `finish` known after the block."""
+
+    async def execute(self, statement: str, parameters: Sequence[Any], lock: LockOrder) -> AsyncCursor[Any]:
+        """Queue a statement that takes such locks; it is prepared, because each is used again and again.
+
+        Raises:
+            RuntimeError: its locks come before one that is already held, which could deadlock.
+        """
+        self.locking(lock)
+        return await self.conn.execute(statement, parameters, prepare=True)
 
     def locking(self, what: LockOrder) -> None:
         """Announce the next lock.
@@ -99,36 +124,54 @@ class Transaction:
         """
         if not events:
             return 0
-        self.locking(LockOrder.HEAD)
-        cursor = await self.conn.execute(_TAKE, (len(events),))
+        await self.finish(_APPEND_ALONE, append_parameters(events), len(events))
+        await self.appended()
+        return (self.head or 0) - len(events) + 1
+
+    async def finish(self, statement: str, parameters: Sequence[Any], events: int) -> None:
+        """Queue the last statement, one with `APPEND` that gives `base`: it travels together with the COMMIT."""
+        self._appending = (await self.execute(statement, parameters, LockOrder.HEAD), events)
+
+    async def appended(self) -> None:
+        """Learn the positions that were taken.
+
+        Raises:
+            Unavailable: the journal is halted (`journal_diverged`), and nothing was written.
+        """
+        if self._appending is None:
+            return
+        cursor, events = self._appending
         row = await cursor.fetchone()
+        self._appending = None
         if row is None:
             detail = "Writes are halted: journal and bus disagree. Run 'jobplane status' and open a new epoch."
             raise Unavailable(detail, code=HALTED, retry_after_s=60)
-        first = int(row[0]) - len(events) + 1
-        now = clock.now()
-        async with self.conn.cursor() as insert:
-            await insert.executemany(_INSERT, [_row(first + i, event, now) for i, event in enumerate(events)])
-        self.head = int(row[0])
-        return first
+        self.head = int(row[0]) + events
 
 
-def _row(position: int, event: NewEvent, now: datetime) -> tuple[Any, ...]:
-    return (
-        position,
-        event.stream_id,
-        event.version,
-        event.type,
-        event.id,
-        event.command_id,
-        event.actor.model_dump_json(exclude_none=True),
-        event.reason,
-        event.correlation_id,
-        event.causation_id,
-        event.traceparent,
-        event.at or now,
-        event.data.decode(),
-    )
+def append_parameters(events: Sequence[NewEvent]) -> list[Any]:
+    """The parameters of `APPEND`."""
+    now = clock.now()
+    actors: dict[Actor, str] = {}
+    for event in events:
+        if event.actor not in actors:
+            actors[event.actor] = event.actor.model_dump_json(exclude_none=True)
+    return [
+        len(events),
+        len(events),
+        plain([event.stream_id for event in events]),
+        plain([event.version for event in events]),
+        texts([event.type for event in events]),
+        plain([event.id for event in events]),
+        plain([event.command_id for event in events]),
+        texts([actors[event.actor] for event in events]),
+        texts([event.reason for event in events]),
+        plain([event.correlation_id for event in events]),
+        plain([event.causation_id for event in events]),
+        texts([event.traceparent for event in events]),
+        plain([event.at or now for event in events]),
+        texts([event.data.decode() for event in events]),
+    ]
 
 
 class Journal:
@@ -151,6 +194,7 @@ class Journal:
             try:
                 async with conn.pipeline(), conn.transaction():
                     yield tx
+                await tx.appended()
             finally:
                 # A statement that fails with COMMIT already queued behind it leaves the failed transaction open.
                 if conn.info.transaction_status in {TransactionStatus.INERROR, TransactionStatus.INTRANS}:

@@ -1,23 +1,24 @@
 """The decisions of one transaction: made in memory, one after the other, then written."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from jobplane.chassis import tracing
 from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import LockOrder, NewEvent, Transaction
+from jobplane.chassis.journal import NewEvent
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.envelope import trace_id_of
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import AnyJobEvent, CommandRefused, JobForceRun, JobRetried, JobStarted
 from jobplane.contracts.jobs import FINISHED, JobStatus
-from jobplane.jobs import bodies, outcomes, rows
+from jobplane.jobs import outcomes
 from jobplane.jobs.decider import Accepted, AlreadyThere, Context, Decision, Rejected, decide
 from jobplane.jobs.job import Meta, evolve
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
+from jobplane.jobs.store import Changes, UniqueKey
 from jobplane.jobs.wishes import Settled, Wish
 
 
@@ -26,8 +27,8 @@ class Batch:
     """The decisions of one transaction, made in memory one after the other: each sees what the ones before it did."""
 
     now: datetime
-    stored: dict[str, Stored]
-    holders: dict[tuple[str, str], JobId]
+    stored: Mapping[str, Stored]
+    holders: dict[UniqueKey, JobId]
     jobs: dict[JobId, Held]
     settled: list[Settled] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
@@ -94,7 +95,7 @@ class Batch:
         meta = Meta(wish.command.job_id, version, self.now, trace_id_of(traceparent), token)
         job = evolve(held.job if held else None, event, meta)
         if held is None:
-            held = self.jobs[job.id] = settled.held = Held(job, None, traceparent, correlation_id, version_read=0)
+            held = self.jobs[job.id] = settled.held = Held(job, None, traceparent, correlation_id, before=None)
         held.job = job
         if isinstance(event, JobStarted):
             held.started, held.lease_request = True, wish.lease_request
@@ -113,25 +114,46 @@ class Batch:
         elif self.holders.get((kind, key)) == job_id:
             del self.holders[kind, key]
 
-    async def write(self, tx: Transaction, first: int) -> None:
-        """Write what the events mean: bodies, rows, outcomes, counters."""
-        changed: dict[JobId, Held] = {}
-        for position, settled in enumerate(self._caused, start=first):
+    def changes(self, events: Sequence[NewEvent]) -> Changes:
+        """What to write: these events, of which its own come first, and all that they mean."""
+        last: dict[JobId, tuple[Held, int]] = {}
+        offsets: dict[int, int] = {}
+        for n, settled in enumerate(self._caused, start=1):
+            offsets[id(settled)] = n
+            if settled.held is not None:
+                last[settled.held.job.id] = settled.held, n
+        return Changes(
+            now=self.now,
+            events=events,
+            bodies=[(s.wish.command.job_id, s.wish.body) for s in self._caused if s.wish.body and not _bodyless(s)],
+            rows=list(last.values()),
+            outcomes=[
+                (command_id, outcomes.of(settled), offsets.get(id(settled)))
+                for command_id, settled in sorted(self._decided.items())
+            ],
+            counts=_counts(self._moves),
+        )
+
+    def written(self, head: int | None, events: int) -> None:
+        """Note the positions, now that they are known; `head` is that of the last of so many events."""
+        for position, settled in enumerate(self._caused, start=(head or 0) - events + 1):
             settled.position = position
             if settled.held is not None:
                 settled.held.position = position
-                changed[settled.held.job.id] = settled.held
         for settled in self.settled:
             twin = self._decided.get(settled.wish.delivered.command_id) if settled.wish.delivered else None
             if twin is not None and isinstance(settled.decision, Stored):
                 settled.decision = outcomes.of(twin)
-        new_bodies = [(s.wish.command.job_id, s.wish.body) for s in self._caused if s.wish.body and not _bodyless(s)]
-        if new_bodies:
-            await bodies.store(tx.conn, new_bodies)
-        await rows.write(tx.conn, list(changed.values()), self.now)
-        await outcomes.store(tx, list(self._decided.values()))
-        tx.locking(LockOrder.COUNTERS)
-        await rows.count(tx.conn, self._moves)
+
+
+def _counts(moves: Sequence[tuple[str, JobStatus | None, JobStatus]]) -> dict[tuple[str, JobStatus], int]:
+    """How the counters move: of (queue, status before, status after)."""
+    deltas: dict[tuple[str, JobStatus], int] = {}
+    for queue, before, after in moves:
+        if before is not None:
+            deltas[queue, before] = deltas.get((queue, before), 0) - 1
+        deltas[queue, after] = deltas.get((queue, after), 0) + 1
+    return deltas
 
 
 def refusal_events(batch: Batch, count: Callable[[tuple[str, str], Wish, datetime], bool]) -> list[NewEvent]:

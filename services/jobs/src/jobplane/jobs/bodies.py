@@ -6,7 +6,7 @@ Events carry their reference and a salted digest only.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,15 +35,6 @@ class NewBody:
 def seal(event_id: str, value: JsonValue) -> NewBody:
     """A body whose reference is the id of its event."""
     return NewBody(BodyRef(event_id), os.urandom(16), to_json(value))
-
-
-async def store(conn: AsyncConnection[Any], bodies: Sequence[tuple[str, NewBody]]) -> None:
-    """Insert (job id, body) pairs."""
-    async with conn.cursor() as cursor:
-        await cursor.executemany(
-            "INSERT INTO body (ref, job_id, salt, data) VALUES (%s, %s, %s, %s)",
-            [(body.ref, job_id, body.salt, body.data) for job_id, body in bodies],
-        )
 
 
 async def load(conn: AsyncConnection[Any], refs: Iterable[str | None]) -> Mapping[str, JsonValue]:

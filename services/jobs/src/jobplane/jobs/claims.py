@@ -7,11 +7,11 @@ import secrets
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from psycopg import AsyncConnection, AsyncCursor
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
+from pydantic_core import from_json
 
 from jobplane.contracts.actors import worker as worker_actor
 from jobplane.contracts.workers import MAX_LEASE_REPLY_BYTES, LeasedJob, LeaseRequest
@@ -20,15 +20,11 @@ from jobplane.jobs.decider import Accepted, LeaseJob
 from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.rows import Held
+from jobplane.jobs.store import Claimable
 from jobplane.jobs.wishes import Cause, Wish
 
-_CLAIM: Final = f"""
-SELECT {rows.LOCKED_COLUMNS}, coalesce((SELECT length(data) FROM body WHERE ref = payload_ref), 0)
-FROM job WHERE queue = %s AND ready AND kind = ANY(%s)
-ORDER BY forced DESC, priority DESC, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED
-"""  # noqa: S608 - constants
 _GIVEN: Final = f"""
-SELECT {rows.LOCKED_COLUMNS}, coalesce((SELECT length(data) FROM body WHERE ref = payload_ref), 0)
+SELECT {rows.LOCKED_COLUMNS}, NULL, coalesce((SELECT length(data) FROM body WHERE ref = payload_ref), 0)
 FROM job WHERE worker = %s AND status = 'RUNNING' AND lease_request = %s ORDER BY id
 """  # noqa: S608 - constants
 MAX_CLAIM: Final = 512
@@ -49,16 +45,13 @@ class Claims:
         limit = min(MAX_CLAIM, sum(request.max for request in requests))
         owners: dict[str, int] = {}
 
-        async def lock(conn: AsyncConnection[Any]) -> AsyncCursor[Any]:
-            return await conn.execute(_CLAIM, (queue, kinds, limit))
-
         def plan(found: Sequence[Held], _now: datetime) -> list[Wish]:
             owners.clear()  # a repeated transaction finds other rows
             for number, item in _deal(found, [request.max for request in requests]):
                 owners[item.job.id] = number
             return [_wish(item.job, requests[owners[item.job.id]]) for item in found if item.job.id in owners]
 
-        settled = await self._ledger.write(lock, plan)
+        settled = await self._ledger.write(Claimable(queue, kinds, limit), plan)
         leased = [item.held for item in settled if isinstance(item.decision, Accepted) and item.held is not None]
         jobs = await self._told(leased)
         dealt: list[list[LeasedJob]] = [[] for _ in requests]
@@ -74,10 +67,13 @@ class Claims:
         return await self._told([item for _, item in _deal(found, [len(found)])])
 
     async def _told(self, held: Sequence[Held]) -> list[LeasedJob]:
-        if not held:
-            return []
-        async with self._pool.connection() as conn:
-            payloads = await bodies.load(conn, (item.job.payload_ref for item in held))
+        payloads: dict[str, JsonValue] = {
+            item.job.payload_ref: from_json(item.payload) for item in held if item.job.payload_ref and item.payload
+        }
+        large = [item.job.payload_ref for item in held if item.payload is None and item.payload_bytes]
+        if large:
+            async with self._pool.connection() as conn:
+                payloads |= await bodies.load(conn, large)
         return [leased_job(item, payloads) for item in held]
 
 

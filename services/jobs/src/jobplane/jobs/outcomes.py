@@ -1,19 +1,17 @@
 """What became of each command, kept for seven days: a redelivery or a repeated key finds it instead of acting twice."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 from pydantic import JsonValue
 
-from jobplane.chassis.journal import LockOrder, Transaction
 from jobplane.contracts.ids import JobId
 from jobplane.jobs.decider import AlreadyThere, Rejected
 
 if TYPE_CHECKING:
-    from jobplane.jobs.wishes import Delivered, Settled
+    from jobplane.jobs.wishes import Settled
 
 KEPT: Final = "7 days"
 
@@ -22,7 +20,7 @@ KEY_REUSED: Final = Rejected(
 )
 """Never stored: the outcome of the first request stays."""
 
-_COLUMNS: Final = "command_id, body_digest, status, code, detail, facts, job_id, position"
+COLUMNS: Final = "command_id, body_digest, status, code, detail, facts, job_id, position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,49 +34,6 @@ class Stored:
     facts: dict[str, JsonValue] = field(default_factory=dict)
     job_id: JobId | None = None
     position: int | None = None
-
-
-@dataclass(slots=True)
-class Claims:
-    """The command ids of a transaction, claimed; those that were decided before come with their outcome."""
-
-    _cursor: AsyncCursor[Any]
-
-    async def stored(self) -> dict[str, Stored]:
-        """The outcomes that were there already, by command id."""
-        return {row[0]: _stored(row) for row in await self._cursor.fetchall()}
-
-
-async def claim(tx: Transaction, commands: Sequence["Delivered"]) -> Claims | None:
-    """Lock the ids of some commands (sorted): whoever works on one of them waits for the other to finish."""
-    if not commands:
-        return None
-    tx.locking(LockOrder.COMMANDS)
-    ids = sorted({command.command_id for command in commands})
-    await tx.conn.execute(
-        "INSERT INTO command_outcome (command_id) SELECT unnest(%s::uuid[]) ON CONFLICT DO NOTHING", (ids,)
-    )
-    query = f"SELECT {_COLUMNS} FROM command_outcome WHERE command_id = ANY(%s::uuid[]) AND status IS NOT NULL"  # noqa: S608 - constants
-    return Claims(await tx.conn.execute(query, (ids,)))
-
-
-async def store(tx: Transaction, decided: Sequence["Settled"]) -> None:
-    """Keep the outcomes of the commands decided in this transaction."""
-    values = []
-    for settled in decided:
-        outcome, delivered = of(settled), settled.wish.delivered
-        if delivered is not None:
-            facts = json.dumps(outcome.facts)
-            told = (outcome.body_digest, outcome.status, outcome.code, outcome.detail, facts, outcome.job_id)
-            values.append((*told, outcome.position, delivered.command_id))
-    if not values:
-        return
-    async with tx.conn.cursor() as cursor:
-        await cursor.executemany(
-            "UPDATE command_outcome SET body_digest = %s, status = %s, code = %s, detail = %s, facts = %s, "
-            "job_id = %s, position = %s WHERE command_id = %s",
-            values,
-        )
 
 
 def of(settled: "Settled") -> Stored:
@@ -98,10 +53,11 @@ def of(settled: "Settled") -> Stored:
 
 async def load(conn: AsyncConnection[Any], command_id: str) -> Stored | None:
     """The outcome of a command, if it has one."""
-    query = f"SELECT {_COLUMNS} FROM command_outcome WHERE command_id = %s AND status IS NOT NULL"  # noqa: S608 - constants
+    query = f"SELECT {COLUMNS} FROM command_outcome WHERE command_id = %s AND status IS NOT NULL"  # noqa: S608 - constants
     row = await (await conn.execute(query, (command_id,))).fetchone()
-    return None if row is None else _stored(row)
+    return None if row is None else stored(row)
 
 
-def _stored(row: Sequence[Any]) -> Stored:
+def stored(row: Sequence[Any]) -> Stored:
+    """The outcome in the columns `COLUMNS`."""
     return Stored(row[1], row[2], row[3], row[4], row[5] or {}, row[6], row[7])

@@ -3,48 +3,28 @@
 Only the database's clock counts.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
-from psycopg import AsyncConnection, AsyncCursor
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.contracts.actors import system
 from jobplane.contracts.job_events import ErrorFact
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
-from jobplane.jobs import bodies, rows
+from jobplane.jobs import bodies
 from jobplane.jobs.decider import AnyCommand, ExpireLease, SettleStop, TimeoutJob
 from jobplane.jobs.fingerprint import fingerprint
-from jobplane.jobs.ledger import Ledger, LockRows, Plan
+from jobplane.jobs.ledger import Ledger, Plan
+from jobplane.jobs.postgres_store import ANY_DUE
 from jobplane.jobs.rows import Held
+from jobplane.jobs.store import Due, Overdue
 from jobplane.jobs.wishes import Cause, Wish
 
 EVERY_S: Final = 1.0
 _AT_ONCE: Final = 500
 _ACTOR: Final = system("rescuer")
 
-# `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole
-# lease to be heard again.
-_WORKERS_WERE_HEARD: Final = f"""(
-    SELECT served_until > clock_timestamp()
-        AND since + coalesce(job.lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms' < clock_timestamp()
-    FROM beat_service
-)"""  # noqa: S608 - constants
-_EXPIRED: Final = f"status = 'RUNNING' AND lease_until < clock_timestamp() AND {_WORKERS_WERE_HEARD}"
-_OVERDUE: Final = f"""
-status = 'RUNNING' AND timeout_ms IS NOT NULL AND started_at + timeout_ms * interval '1 ms' < clock_timestamp()
-    AND {_WORKERS_WERE_HEARD}
-"""
-_UNSETTLED: Final = f"""
-stop = 'pending' AND {_WORKERS_WERE_HEARD} AND clock_timestamp()
-    > greatest(lease_until, finished_at + coalesce(lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms')
-"""
-# One cheap look a second instead of three transactions: there is seldom anything to do.
-_LOOK: Final = f"""
-SELECT EXISTS (SELECT 1 FROM job WHERE {_EXPIRED}), EXISTS (SELECT 1 FROM job WHERE {_OVERDUE}),
-    EXISTS (SELECT 1 FROM job WHERE {_UNSETTLED})
-"""  # noqa: S608 - constants
 _SERVED: Final = """
 UPDATE beat_service SET served_until = clock_timestamp() + %s,
     since = CASE WHEN served_until < clock_timestamp() THEN clock_timestamp() ELSE since END
@@ -54,20 +34,21 @@ UPDATE beat_service SET served_until = clock_timestamp() + %s,
 class Rescuer:
     """Looks for runs that nobody will end."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, pool: AsyncConnectionPool) -> None:
         self._ledger = ledger
+        self._pool = pool
 
     async def run_once(self) -> int:
         """Settle all that is overdue now; gives how many jobs changed."""
-        async with self._ledger.pool.connection() as conn:
-            found = await (await conn.execute(_LOOK)).fetchone()
-        tasks = ((_EXPIRED, _expire), (_OVERDUE, _time_out), (_UNSETTLED, _settle_stop))
-        return sum([await self._all(*task) for task, due in zip(tasks, found or (), strict=True) if due])
+        async with self._pool.connection() as conn:
+            found = await (await conn.execute(ANY_DUE)).fetchone()
+        return sum([await self.settle(due) for due, is_due in zip(Due, found or (), strict=True) if is_due])
 
-    async def _all(self, condition: str, wish: Callable[[Held, datetime], Wish]) -> int:
+    async def settle(self, due: Due) -> int:
+        """Settle all that is overdue in one way; gives how many jobs changed."""
         changed = 0
         while True:
-            settled = await self._ledger.write(_lock(condition), _plan(wish))
+            settled = await self._ledger.write(Overdue(due, _AT_ONCE), _PLANS[due])
             changed += sum(item.event is not None for item in settled)
             if len(settled) < _AT_ONCE:
                 return changed
@@ -94,18 +75,6 @@ class BeatService:
             return
         async with self._pool.connection() as conn:
             await conn.execute(_SERVED, (self._pause,))
-
-
-def _lock(condition: str) -> LockRows:
-    query = f"""
-        SELECT {rows.LOCKED_COLUMNS} FROM job WHERE {condition}
-        ORDER BY id LIMIT {_AT_ONCE} FOR UPDATE SKIP LOCKED
-    """  # noqa: S608 - constants
-
-    async def lock(conn: AsyncConnection[Any]) -> AsyncCursor[Any]:
-        return await conn.execute(query)
-
-    return lock
 
 
 def _plan(wish: Callable[[Held, datetime], Wish]) -> Plan:
@@ -139,3 +108,10 @@ def _with_error(command: AnyCommand, held: Held, error_type: str, message: str) 
     wish.body = bodies.seal(wish.event_id, {"message": message, "stack": None})
     wish.error = ErrorFact(type=error_type, fingerprint=fingerprint(error_type, "", None), body=wish.body.fact)
     return wish
+
+
+_PLANS: Final[Mapping[Due, Plan]] = {
+    Due.EXPIRED: _plan(_expire),
+    Due.OVERDUE: _plan(_time_out),
+    Due.UNSETTLED: _plan(_settle_stop),
+}

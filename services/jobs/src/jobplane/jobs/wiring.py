@@ -30,6 +30,7 @@ from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.measures import measure
+from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.settings import Settings
 from jobplane.jobs.subscribers import WorkerProtocol, serve_queries
 from jobplane.jobs.wishes import Settled
@@ -96,7 +97,7 @@ class Wiring:
             subject_of=subject_of,
             create=creator(settings.topology_nats_url.get_secret_value(), EVT_JOBS),
         )
-        self._ledger = Ledger(journal, self._after_commit)
+        self._ledger = Ledger(PostgresStore(journal), self._after_commit)
         self._leases = leases.Leases(Claims(self._ledger, pool))
         self._effects = Effects(connections.answers, settings.instance, self._leases.wake)
         model = read_model.ReadModel(pool)
@@ -178,7 +179,7 @@ class Wiring:
         return [
             self._scheduling,
             Loop("beat service", served.run_once, served.every_s),
-            Loop("rescuer", rescuer.Rescuer(self._ledger).run_once, rescuer.EVERY_S),
+            Loop("rescuer", rescuer.Rescuer(self._ledger, self._pool).run_once, rescuer.EVERY_S),
             Loop("pruner", pruner.Pruner(self._pool).run_once, pruner.EVERY_S),
             Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),
         ]

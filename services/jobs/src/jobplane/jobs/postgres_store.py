@@ -1,0 +1,328 @@
+"""The store in PostgreSQL: one statement locks and reads, one statement writes, whatever the size of the batch."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import fields
+from functools import cache
+from itertools import chain
+from operator import attrgetter
+from typing import Any, Final, assert_never
+
+from psycopg import AsyncCursor
+
+from jobplane.chassis.arrays import bytes_, plain, texts
+from jobplane.chassis.journal import APPEND, Journal, LockOrder, Transaction, append_parameters
+from jobplane.contracts.ids import JobId
+from jobplane.contracts.jobs import FINISHED
+from jobplane.contracts.workers import DEFAULT_LEASE_MS
+from jobplane.jobs import outcomes, rows
+from jobplane.jobs.bodies import NewBody
+from jobplane.jobs.job import Job
+from jobplane.jobs.outcomes import Stored
+from jobplane.jobs.rows import Held
+from jobplane.jobs.store import ById, Changes, Claimable, Due, Found, Known, Overdue, Selection, UniqueKey
+
+_SMALL_PAYLOAD_BYTES: Final = 4096
+"""Payloads up to this size come with the claim."""
+
+# `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole
+# lease to be heard again.
+_WORKERS_WERE_HEARD: Final = f"""(
+    SELECT served_until > clock_timestamp()
+        AND since + coalesce(job.lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms' < clock_timestamp()
+    FROM beat_service
+)"""  # noqa: S608 - constants
+_DUE: Final[Mapping[Due, str]] = {
+    Due.EXPIRED: f"status = 'RUNNING' AND lease_until < clock_timestamp() AND {_WORKERS_WERE_HEARD}",
+    Due.OVERDUE: f"""
+        status = 'RUNNING' AND timeout_ms IS NOT NULL AND {_WORKERS_WERE_HEARD}
+            AND started_at + timeout_ms * interval '1 ms' < clock_timestamp()""",
+    Due.UNSETTLED: f"""
+        stop = 'pending' AND {_WORKERS_WERE_HEARD} AND clock_timestamp()
+            > greatest(lease_until, finished_at + coalesce(lease_ms, {DEFAULT_LEASE_MS}) * interval '1 ms')""",
+}
+ANY_DUE: Final = "SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM job WHERE {_DUE[due]})" for due in Due)  # noqa: S608 - constants
+"""One cheap look before the transactions: there is seldom anything to do."""
+
+_BY_ID: Final = f"SELECT {rows.LOCKED_COLUMNS} FROM job WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"  # noqa: S608 - constants
+_CLAIM: Final = f"""
+SELECT {rows.LOCKED_COLUMNS},
+    (SELECT CASE WHEN length(data) <= {_SMALL_PAYLOAD_BYTES} THEN data END FROM body WHERE ref = payload_ref),
+    coalesce((SELECT length(data) FROM body WHERE ref = payload_ref), 0)
+FROM job WHERE queue = %s AND ready AND kind = ANY(%s)
+ORDER BY forced DESC, priority DESC, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 - constants
+_OVERDUE: Final = {
+    due: f"SELECT {rows.LOCKED_COLUMNS} FROM job WHERE {condition} ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"  # noqa: S608 - constants
+    for due, condition in _DUE.items()
+}
+# One row with the outcomes, then one row for each job. The clock is read when a row leaves the statement, which is
+# after its lock: the last of them is the time of the transaction.
+_READ: Final = """
+WITH locked AS MATERIALIZED ({locked})
+SELECT clock_timestamp(), CASE WHEN first THEN {stored} END, locked.*
+FROM (VALUES (true), (false)) AS part (first) LEFT JOIN locked ON NOT first
+"""
+_STORED: Final = f"""(
+    SELECT json_agg(json_build_array({outcomes.COLUMNS})) FROM command_outcome WHERE command_id = ANY(%s::uuid[])
+)"""  # noqa: S608 - constants
+_WANTED_KEYS: Final = """
+SELECT * FROM unnest(%s::text[], %s::text[]) AS wanted (kind, key)
+UNION SELECT kind, unique_key FROM job WHERE id = ANY(%s::uuid[]) AND unique_key IS NOT NULL
+"""
+# Serialises everybody who may take one of these keys. Whoever gives one up needs no lock: a taker sees the key as taken
+# or free, both are true at some instant.
+_LOCK_KEYS: Final = f"""
+SELECT pg_advisory_xact_lock(h) FROM (
+    SELECT DISTINCT hashtextextended(k.kind || chr(31) || k.key, 0) AS h FROM ({_WANTED_KEYS}) AS k ORDER BY 1
+) AS ordered
+"""  # noqa: S608 - constants
+_HOLDERS: Final = f"""
+SELECT job.kind, job.unique_key, job.id FROM job JOIN ({_WANTED_KEYS}) AS k
+ON job.kind = k.kind AND job.unique_key = k.key WHERE job.status IN ('PENDING', 'RUNNING')
+"""  # noqa: S608 - constants
+
+_TYPES: Final = {
+    "id": "uuid",
+    "priority": "smallint",
+    "run_at": "timestamptz",
+    "created_at": "timestamptz",
+    "max_attempts": "smallint",
+    "timeout_ms": "bigint",
+    "payload_ref": "uuid",
+    "result_ref": "uuid",
+    "error_ref": "uuid",
+    "run": "integer",
+    "attempt": "smallint",
+    "orphanings": "smallint",
+    "forced": "boolean",
+    "lease_ms": "integer",
+    "started_at": "timestamptz",
+    "finished_at": "timestamptz",
+    "version": "integer",
+    "correlation_id": "uuid",
+    "ready": "boolean",
+    "lease_until": "timestamptz",
+    "started": "boolean",
+    "n": "bigint",
+}
+"""Columns whose text needs no quotes; all others are text."""
+_FIELDS: Final = tuple(field.name for field in fields(Job))
+_ROW_ONLY: Final = ("traceparent", "correlation_id", "ready", "lease_until", "lease_request")
+_FIXED: Final = frozenset(
+    {"id", "kind", "queue", "created_at", "timeout_ms", "tags", "unique_key", "asset", "trace_id"}
+)
+_CHANGING: Final = tuple(name for name in _FIELDS if name not in _FIXED)
+_changing_of = attrgetter(*_CHANGING)
+
+
+def _unnest(names: Iterable[str]) -> str:
+    """Rows named `u` of one array parameter per column."""
+    listed = tuple(names)
+    arrays = ", ".join(f"%s::{_TYPES.get(name, 'text')}[]" for name in listed)
+    return f"unnest({arrays}) AS u ({', '.join(listed)})"
+
+
+_NEW: Final = (*_FIELDS, *_ROW_ONLY, "n")
+_ALWAYS: Final = ("id", *_ROW_ONLY, "started", "n")
+_INSERT_BODIES: Final = """bodies AS (
+    INSERT INTO body (ref, job_id, salt, data) SELECT u.ref, u.job_id, u.salt, u.data
+    FROM head, unnest(%s::uuid[], %s::uuid[], %s::bytea[], %s::bytea[]) AS u (ref, job_id, salt, data)
+)"""
+_INSERT_JOBS: Final = f"""created AS (
+    INSERT INTO job ({", ".join((*_FIELDS, *_ROW_ONLY))}, position)
+    SELECT {", ".join("u.tags::text[]" if name == "tags" else f"u.{name}" for name in (*_FIELDS, *_ROW_ONLY))},
+        head.base + u.n
+    FROM head, {_unnest(_NEW)}
+)"""  # noqa: S608 - constants
+# A key that is given up in this transaction is free before somebody else in it takes it.
+_FREE_KEYS: Final = """
+UPDATE job SET status = u.status FROM unnest(%s::uuid[], %s::text[]) AS u (id, status) WHERE job.id = u.id
+"""
+
+
+@cache
+def _update_jobs(changing: Sequence[str]) -> str:
+    """The statement that updates some columns of some jobs."""
+    columns = ", ".join(f"{name} = u.{name}" for name in (*changing, *_ROW_ONLY))
+    return f"""changed AS (
+        UPDATE job SET {columns}, position = head.base + u.n,
+            progress = CASE WHEN u.started THEN NULL ELSE progress END, unmentioned_at = NULL
+        FROM head, {_unnest((*_ALWAYS, *changing))} WHERE job.id = u.id
+    )"""  # noqa: S608 - constants
+
+
+_COUNT: Final = """counted AS (
+    INSERT INTO job_count AS c (queue, status, n) SELECT u.queue, u.status, u.n
+    FROM head, unnest(%s::text[], %s::text[], %s::bigint[]) AS u (queue, status, n)
+    ON CONFLICT (queue, status) DO UPDATE SET n = c.n + excluded.n
+)"""
+_INSERT_OUTCOMES: Final = """
+    INSERT INTO command_outcome (command_id, body_digest, status, code, detail, facts, job_id, position)
+    SELECT u.command_id, u.body_digest, u.status, u.code, u.detail, u.facts, u.job_id, {position}
+    FROM {head} unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::json[], %s::uuid[], %s::bigint[])
+        AS u (command_id, body_digest, status, code, detail, facts, job_id, n)
+"""
+_OUTCOMES: Final = f"decided AS ({_INSERT_OUTCOMES.format(position='head.base + u.n', head='head,')})"
+_OUTCOMES_ALONE: Final = _INSERT_OUTCOMES.format(position="u.n", head="")
+
+
+class PostgresStore:
+    """Jobs, journal, bodies, outcomes and counters in the service's schema; see `store.Store`."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["PostgresWriting"]:
+        """One transaction in three round trips: lock and read, write, commit; the last two travel together."""
+        async with self._journal.transaction() as tx:
+            writing = PostgresWriting(tx)
+            yield writing
+        writing.head = tx.head
+
+
+class PostgresWriting:
+    """One transaction; see `store.Writing`."""
+
+    def __init__(self, tx: Transaction) -> None:
+        self._tx = tx
+        self.head: int | None = None
+
+    async def read(self, selection: Selection, known: Known) -> Found:
+        """Lock and look up."""
+        holders = await self._lock_keys(known)
+        locked, parameters = _selected(selection)
+        if known.command_ids:
+            parameters = [*parameters, plain(known.command_ids)]
+        query = _READ.format(locked=locked, stored=_STORED if known.command_ids else "NULL::json")
+        found = await (await self._tx.execute(query, parameters, LockOrder.ROWS)).fetchall()
+        return Found(
+            held=[rows.held(row[2:]) for row in found if row[2] is not None],
+            now=max(row[0] for row in found),
+            stored={row[0]: outcomes.stored(row) for told in found if told[1] for row in told[1]},
+            holders={(kind, key): holder for kind, key, holder in await holders.fetchall()} if holders else {},
+        )
+
+    async def _lock_keys(self, known: Known) -> AsyncCursor[Any] | None:
+        if not known.unique_keys and not known.retried:
+            return None
+        kinds, keys = texts(kind for kind, _ in known.unique_keys), texts(key for _, key in known.unique_keys)
+        parameters = (kinds, keys, plain(known.retried))
+        await self._tx.execute(_LOCK_KEYS, parameters, LockOrder.UNIQUE_KEYS)
+        return await self._tx.execute(_HOLDERS, parameters, LockOrder.UNIQUE_KEYS)
+
+    async def write(self, changes: Changes) -> None:
+        """Write everything in one statement."""
+        if not changes.events:
+            if changes.outcomes:
+                await self._tx.execute(_OUTCOMES_ALONE, _outcome_parameters(changes.outcomes), LockOrder.HEAD)
+            return
+        freed = _freed(changes.rows)
+        if freed:
+            parameters = (plain(item.job.id for item in freed), plain(item.job.status for item in freed))
+            await self._tx.execute(_FREE_KEYS, parameters, LockOrder.ROWS)
+        parts = [(APPEND, append_parameters(changes.events)), *_parts(changes)]
+        statement = "WITH " + ", ".join(text for text, _ in parts) + " SELECT base FROM head"  # noqa: S608 - constants
+        await self._tx.finish(statement, [*chain.from_iterable(told for _, told in parts)], len(changes.events))
+
+
+def _selected(selection: Selection) -> tuple[str, list[Any]]:
+    match selection:
+        case ById(ids):
+            return _BY_ID, [plain(sorted(set(ids)))]
+        case Claimable(queue, kinds, limit):
+            return _CLAIM, [queue, list(kinds), limit]
+        case Overdue(due, limit):
+            return _OVERDUE[due], [limit]
+        case _:
+            assert_never(selection)
+
+
+def _parts(changes: Changes) -> Iterable[tuple[str, list[Any]]]:
+    """What joins the events in one statement: text and parameters."""
+    if changes.bodies:
+        yield _INSERT_BODIES, _body_parameters(changes.bodies)
+    new = [(item, n) for item, n in changes.rows if item.before is None]
+    old = [(item, n) for item, n in changes.rows if item.before is not None]
+    if new:
+        yield _INSERT_JOBS, _columns(_NEW, new, changes)
+    if old:
+        changing = _changing([item for item, _ in old])
+        yield _update_jobs(changing), _columns((*_ALWAYS, *changing), old, changes)
+    if changes.outcomes:
+        yield _OUTCOMES, _outcome_parameters(changes.outcomes)
+    counts = {key: n for key, n in sorted(changes.counts.items()) if n}
+    if counts:
+        yield (
+            _COUNT,
+            [texts(queue for queue, _ in counts), plain(status for _, status in counts), plain(counts.values())],
+        )
+
+
+def _changing(jobs: Sequence[Held]) -> tuple[str, ...]:
+    """The columns that are not what they were, in any of these jobs."""
+    changed: set[str] = set()
+    for item in jobs:
+        if item.before is not None:
+            pairs = zip(_CHANGING, _changing_of(item.before), _changing_of(item.job), strict=True)
+            changed.update([name for name, before, after in pairs if before is not after and before != after])
+    return tuple(name for name in _CHANGING if name in changed)
+
+
+def _columns(names: Sequence[str], jobs: Sequence[tuple[Held, int]], changes: Changes) -> list[str]:
+    """One array per column."""
+    return [(plain if name in _TYPES else texts)(_value_of(name, jobs, changes)) for name in names]
+
+
+def _value_of(name: str, jobs: Sequence[tuple[Held, int]], changes: Changes) -> list[Any]:
+    special = _SPECIAL.get(name)
+    if special is not None:
+        return [special(item, n, changes) for item, n in jobs]
+    return [getattr(item.job, name) for item, _ in jobs]
+
+
+_SPECIAL: Final[Mapping[str, Callable[[Held, int, Changes], Any]]] = {
+    "tags": lambda item, _n, _changes: texts(item.job.tags),
+    "traceparent": lambda item, _n, _changes: item.traceparent,
+    "correlation_id": lambda item, _n, _changes: item.correlation_id,
+    "ready": lambda item, _n, changes: rows.ready(item.job, changes.now),
+    "lease_until": lambda item, _n, changes: rows.lease_end(item, changes.now),
+    "lease_request": lambda item, _n, _changes: item.lease_request,
+    "started": lambda item, _n, _changes: item.started,
+    "n": lambda _item, n, _changes: n,
+}
+
+
+def _freed(changed: Sequence[tuple[Held, int]]) -> list[Held]:
+    """Jobs that give up a unique key which another job of the same transaction takes."""
+    keyed = [item for item, _ in changed if item.job.unique_key is not None]
+    taken: set[UniqueKey] = {_key(item) for item in keyed if item.job.status not in FINISHED}
+    return [item for item in keyed if item.job.status in FINISHED and item.before is not None and _key(item) in taken]
+
+
+def _key(item: Held) -> UniqueKey:
+    return item.job.kind, item.job.unique_key or ""
+
+
+def _body_parameters(bodies: Sequence[tuple[JobId, NewBody]]) -> list[str]:
+    return [
+        plain(body.ref for _, body in bodies),
+        plain(job_id for job_id, _ in bodies),
+        bytes_(body.salt for _, body in bodies),
+        bytes_(body.data for _, body in bodies),
+    ]
+
+
+def _outcome_parameters(decided: Sequence[tuple[str, Stored, int | None]]) -> list[str]:
+    return [
+        plain(command_id for command_id, _, _ in decided),
+        texts(stored.body_digest for _, stored, _ in decided),
+        plain(stored.status for _, stored, _ in decided),
+        texts(stored.code for _, stored, _ in decided),
+        texts(stored.detail for _, stored, _ in decided),
+        texts(json.dumps(stored.facts) for _, stored, _ in decided),
+        plain(stored.job_id for _, stored, _ in decided),
+        plain(n for _, _, n in decided),
+    ]
