@@ -1,5 +1,6 @@
 """Who calls, and whether they may: each route names the least role by the type of a parameter."""
 
+import functools
 from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
@@ -149,7 +150,12 @@ def _target(request: Request) -> tuple[str, str | None]:
 
 async def _actor(gateway: Gateway, request: Request, known: Known) -> Actor:
     origin = await _origin(gateway, request)
-    return Actor(id=known.account_id, kind=known.credential.kind, role=known.role, origin=origin)
+    return _acting(known.account_id, known.credential, known.role, origin)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _acting(account_id: str, credential: Credential, role: Role, origin: str | None) -> Actor:
+    return Actor(id=account_id, kind=credential.kind, role=role, origin=origin)
 
 
 async def _origin(gateway: Gateway, request: Request) -> str | None:

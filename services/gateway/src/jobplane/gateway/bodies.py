@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
+from starlette.requests import ClientDisconnect
 
 from jobplane.contracts.errors import Refused
 
@@ -41,7 +42,7 @@ class JsonBody(Generic[M]):
             Refused: `unsupported_media_type`, `payload_too_large`.
             RequestValidationError: what is wrong with it, field by field.
         """
-        data = await request.body()
+        data = await _whole(request)
         if not data and self.default is not None:
             return self.default
         check_json(request)
@@ -54,6 +55,22 @@ class JsonBody(Generic[M]):
             message = "Text must not contain the character U+0000, and numbers must be finite"
             raise RequestValidationError([{"loc": ("body",), "msg": message, "type": "not_storable"}])
         return value
+
+
+async def _whole(request: Request) -> bytes:
+    """The body; most have arrived in one piece before anybody asks for them.
+
+    Raises:
+        ClientDisconnect: the client went away in the middle of it.
+    """
+    parts = []
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def check_json(request: Request) -> None:

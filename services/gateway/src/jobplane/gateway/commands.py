@@ -161,7 +161,7 @@ async def answer(
         caller,
         command,
         reason=reason,
-        id_=command_id(caller.actor.id, request.method, request.url.path, agreed.idempotency_key),
+        id_=command_id(caller.actor.id, request.method, request.scope["path"], agreed.idempotency_key),
         body_digest=digest(wish, agreed) if keyed else None,
         agreed=agreed,
     )

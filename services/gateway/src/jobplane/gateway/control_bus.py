@@ -1,14 +1,14 @@
 """The gateway's side of the bus: commands into the CMD stream, their outcomes back, and questions to services."""
 
 import asyncio
-import json
-from dataclasses import dataclass, field
+import functools
 from typing import Any, Final, TypeVar
 
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
+from prometheus_client import Histogram
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import from_json
 
@@ -41,12 +41,58 @@ class NotAccepted(Unavailable):
         """What the caller may need to find out."""
 
 
-@dataclass(slots=True)
 class _Flight:
-    """One command between publishing and its outcome."""
+    """One command between publishing and what its sender is told."""
 
-    accepted: asyncio.Future[None]
-    outcome: asyncio.Future[CommandOutcome] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    __slots__ = ("_loop", "_timer", "accepted", "begun", "told", "wait_s")
+
+    def __init__(self, wait_s: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.begun = self._loop.time()
+        self.wait_s = wait_s
+        self.accepted = False
+        self.told: asyncio.Future[CommandOutcome | None] = self._loop.create_future()
+        self._timer = self._loop.call_at(self.begun + _ACCEPT_S, self._overdue)
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been under way."""
+        return self._loop.time() - self.begun
+
+    def accept(self) -> None:
+        """The stream keeps the command: from now on only its outcome is waited for."""
+        if self.accepted or self.told.done():
+            return
+        self.accepted = True
+        if self.wait_s <= 0:
+            self.told.set_result(None)
+        elif self.wait_s != _ACCEPT_S:
+            self._timer.cancel()
+            self._timer = self._loop.call_at(self.begun + self.wait_s, self._overdue)
+
+    def decide(self, outcome: CommandOutcome) -> None:
+        """What is decided was accepted, whether or not the stream has said so."""
+        self.accept()
+        if not self.told.done():
+            self.told.set_result(outcome)
+
+    def refuse(self, detail: str) -> None:
+        """The stream does not keep the command."""
+        if not self.accepted and not self.told.done():
+            self.told.set_exception(NotAccepted(detail, certain=True))
+
+    def end(self) -> None:
+        """Nobody waits any more."""
+        self._timer.cancel()
+
+    def _overdue(self) -> None:
+        if self.told.done():
+            return
+        if self.accepted:
+            self.told.set_result(None)
+            return
+        detail = "The command was not confirmed in time. Ask again with the same Idempotency-Key."
+        self.told.set_exception(NotAccepted(detail, certain=False))
 
 
 class ControlBus:
@@ -86,27 +132,16 @@ class ControlBus:
         """
         self._count += 1
         number = f"{self._count:x}"
-        flight = self._flights[number] = _Flight(asyncio.get_running_loop().create_future())
-        begun = asyncio.get_running_loop().time()
+        flight = self._flights[number] = _Flight(wait_s)
         try:
             await self._publish(message, number)
-            async with asyncio.timeout(_ACCEPT_S) as limit:
-                await flight.accepted
-                if wait_s <= 0:
-                    return None
-                limit.reschedule(begun + wait_s)
-                outcome = await flight.outcome
-            seconds = asyncio.get_running_loop().time() - begun
-            metrics.histogram("jobplane_command_seconds").labels(message.command.type).observe(seconds)
-        except TimeoutError:
-            if flight.accepted.done() and not flight.accepted.cancelled():
-                return None
-            detail = "The command was not confirmed in time. Ask again with the same Idempotency-Key."
-            raise NotAccepted(detail, certain=False) from None
-        else:
-            return outcome
+            outcome = await flight.told
         finally:
-            self._flights.pop(number, None)
+            flight.end()
+            del self._flights[number]
+        if outcome is not None:
+            _seconds_of(message.command.type).observe(flight.seconds)
+        return outcome
 
     async def _publish(self, message: CommandMessage, number: str) -> None:
         subject = subjects.job_command(ISSUER, message.command.type)
@@ -130,25 +165,19 @@ class ControlBus:
         except ValidationError:
             log.exception("outcome.unreadable", subject=message.subject)
             return
-        if not flight.accepted.done():
-            flight.accepted.set_result(None)
-        if not flight.outcome.done():
-            flight.outcome.set_result(outcome)
+        flight.decide(outcome)
 
     @staticmethod
     def _acknowledged(flight: _Flight, message: Msg) -> None:
-        if flight.accepted.done():
-            return
         if (message.headers or {}).get("Status") == _NO_RESPONDERS:
-            detail = "Commands cannot be accepted just now: their stream is away. Try again in a moment."
-            flight.accepted.set_exception(NotAccepted(detail, certain=True))
+            flight.refuse("Commands cannot be accepted just now: their stream is away. Try again in a moment.")
             return
-        error = json.loads(message.data).get("error")
+        error = from_json(message.data).get("error")
         if error is None:
-            flight.accepted.set_result(None)
-            return
-        detail = f"Commands cannot be accepted just now ({error.get('description', 'refused')}). Try again in a moment."
-        flight.accepted.set_exception(NotAccepted(detail, certain=True))
+            flight.accept()
+        else:
+            why = error.get("description", "refused")
+            flight.refuse(f"Commands cannot be accepted just now ({why}). Try again in a moment.")
 
     async def ask(self, service: str, name: str, request: BaseModel, reply_type: type[T]) -> T:
         """Ask another service.
@@ -177,6 +206,11 @@ class ControlBus:
             raise _raised(problem)
         ok: dict[str, Any] = reply["ok"]
         return ok
+
+
+@functools.cache
+def _seconds_of(verb: str) -> Histogram:
+    return metrics.histogram("jobplane_command_seconds").labels(verb)
 
 
 def _raised(problem: dict[str, Any]) -> Refused | Unavailable:

@@ -1,10 +1,12 @@
 """The edge of every request: span, Host, size of the body, security headers, metrics, and errors nobody expected."""
 
+import functools
 import time
 from typing import Final
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobplane.chassis import metrics, tracing
@@ -41,7 +43,8 @@ class Edge:
     ) -> None:
         self._app = app
         self._hosts = hosts
-        self._always = _ALWAYS | ({"Strict-Transport-Security": _STRICT_TRANSPORT} if secure else {})
+        always = _ALWAYS | ({"Strict-Transport-Security": _STRICT_TRANSPORT} if secure else {})
+        self._always = [(name.lower().encode(), value.encode()) for name, value in always.items()]
         self._larger_bodies = larger_bodies or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,18 +68,18 @@ class Edge:
                 route = _template(scope)
                 span.set("http_route", route)
                 span.set("http_response_status_code", answer.status)
-                metrics.counter("jobplane_http_requests_total").labels(method, route, answer.status).inc()
+                _requests_of(method, route, answer.status).inc()
                 if not answer.is_stream:
-                    seconds = time.perf_counter() - started
-                    metrics.histogram("jobplane_http_request_seconds").labels(method, route).observe(seconds)
+                    _seconds_of(method, route).observe(time.perf_counter() - started)
 
     async def _serve(self, scope: Scope, headers: Headers, receive: Receive, answer: "_Answer") -> None:
         limit = self._larger_bodies.get(scope["path"], bodies.MOST_BYTES)
         try:
             if scope["path"] not in _PROBES:
                 cross_site.check_host(headers, self._hosts)
-            _check_length(headers, limit)
-            await self._app(scope, _limited(receive, limit), answer)
+            declared = _check_length(headers, limit)
+            # The server reads no more than was declared: only a body of unknown length has to be counted.
+            await self._app(scope, receive if declared else _limited(receive, limit), answer)
         except Refused as refusal:
             await problems.refused(refusal)(scope, receive, answer)
         except Exception:
@@ -90,7 +93,7 @@ class Edge:
 class _Answer:
     """The way back: adds headers and notes the status."""
 
-    def __init__(self, send: Send, always: dict[str, str], trace_id: str) -> None:
+    def __init__(self, send: Send, always: list[tuple[bytes, bytes]], trace_id: str) -> None:
         self._send = send
         self._always = always
         self._trace_id = trace_id
@@ -100,20 +103,37 @@ class _Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            self.is_stream = headers.get("content-type", "").startswith("text/event-stream")
-            for name, value in self._always.items():
-                headers.setdefault(name, value)
-            headers["X-Trace-Id"] = self._trace_id
+            given = message.get("headers", ())
+            named = dict(given)
+            self.is_stream = named.get(b"content-type", b"").startswith(b"text/event-stream")
+            message["headers"] = [
+                *given,
+                *(header for header in self._always if header[0] not in named),
+                (b"x-trace-id", self._trace_id.encode()),
+            ]
         await self._send(message)
 
 
-def _check_length(headers: Headers, limit: int) -> None:
-    length = headers.get("content-length", "0")
+@functools.cache
+def _requests_of(method: str, route: str, status: int) -> Counter:
+    return metrics.counter("jobplane_http_requests_total").labels(method, route, status)
+
+
+@functools.cache
+def _seconds_of(method: str, route: str) -> Histogram:
+    return metrics.histogram("jobplane_http_request_seconds").labels(method, route)
+
+
+def _check_length(headers: Headers, limit: int) -> bool:
+    """Whether the length of the body is known before it is read."""
+    length = headers.get("content-length")
+    if length is None:
+        return False
     if not length.isdecimal():
         raise Refused("malformed_request", "Content-Length is not a number.")
     if int(length) > limit:
         raise _too_large(limit)
+    return True
 
 
 def _limited(receive: Receive, limit: int) -> Receive:
