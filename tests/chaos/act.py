@@ -150,10 +150,13 @@ def _play(scenario: Scenario, seed: int, stage: Stage, faults: Faults, counted: 
     violations: list[Violation] = []
     with stage.platform.client() as http, workload(stage, key, clients=scenario.clients) as load:
         act = Act(stage, faults, load, random.Random(key), http)
+        played = False
         try:
             load.reaches(_WARM)
+            assert act.create().status_code == 201, "nothing can be created before anything is broken"
             scenario.play(act)
             load.reaches(_AFTER)
+            played = True
         except AssertionError as broken:
             violations.append(Violation("promise", str(broken)))
         load.finish()
@@ -163,7 +166,8 @@ def _play(scenario: Scenario, seed: int, stage: Stage, faults: Faults, counted: 
         counted[1] = sum(len(journal.events) for journal in found.journals.values())
         violations += check(found, history.read(stage.history_directory))
         try:
-            scenario.afterwards(act, found)
+            if played:
+                scenario.afterwards(act, found)
         except AssertionError as broken:
             violations.append(Violation("promise", str(broken)))
     return violations

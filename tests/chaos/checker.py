@@ -66,9 +66,9 @@ class Losses:
         """Whether what was answered then may have been restored away."""
         return any(begin <= answered <= end for begin, end in self.restored)
 
-    def may_be_undecided(self, accepted: float) -> bool:
-        """Whether a command that was only accepted then may have gone with a bus or been decided in a lost time."""
-        return any(accepted <= wiped for wiped in self.wiped) or any(accepted <= end for _, end in self.restored)
+    def may_be_undecided(self, sent: float) -> bool:
+        """Whether a command that was only accepted may have gone with a bus or been decided in a lost time."""
+        return any(sent <= wiped for wiped in self.wiped) or any(sent <= end for _, end in self.restored)
 
 
 def check(evidence: Evidence, history: Sequence[Record]) -> list[Violation]:
@@ -166,7 +166,7 @@ def _outcome_is_another(
 ) -> Iterator[str]:
     status = answer["status"]
     if outcome is None or outcome["status"] is None:
-        lost = status == _ACCEPTED and losses.may_be_undecided(answer["mono"])
+        lost = status == _ACCEPTED and losses.may_be_undecided(answer["sent"])
         if status in _DONE | _REFUSED | {_ACCEPTED} and answer.get("code") not in _NOT_STORED and not lost:
             yield f"answered {status}, but command {answer['command_id']} has no outcome"
         return
@@ -346,7 +346,7 @@ def nobody_is_stuck(evidence: Evidence, history: Sequence[Record], losses: Losse
     for record in history:
         if record["what"] == "stuck":
             yield str(record["detail"])
-        if record["what"] == "undecided" and not losses.may_be_undecided(record["accepted"]):
+        if record["what"] == "undecided" and not losses.may_be_undecided(record["sent"]):
             yield f"command {record['command_id']} of {record['op']} was accepted and never decided"
 
 

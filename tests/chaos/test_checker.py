@@ -106,7 +106,7 @@ def _sound() -> tuple[Evidence, list[Record]]:
 
 
 def _record(what: str, mono: float = 10.0, **facts: object) -> Record:
-    return {"what": what, "mono": mono, "who": "test"} | facts
+    return {"what": what, "mono": mono, "sent": mono, "who": "test"} | facts
 
 
 def _found(spoil: Spoil) -> dict[str, list[str]]:
@@ -235,7 +235,7 @@ SPOILED: dict[str, list[Spoil]] = {
         _with_row(status="PENDING", run_at=NOON),
         _with_row(stop="pending", finished_at=NOON, lease_until=NOON),
         lambda _, history: history.append(_record("stuck", detail="a client hangs")),
-        lambda _, history: history.append(_record("undecided", op="a-9", command_id="c9", accepted=5.0)),
+        lambda _, history: history.append(_record("undecided", op="a-9", command_id="c9", sent=5.0)),
     ],
 }
 
@@ -296,9 +296,9 @@ def test_a_wiped_bus_may_only_lose_commands_that_were_not_decided() -> None:
         history[1] |= answer
         history.append(_record("bus_wiped", mono=20.0))
 
-    assert "I3" not in _found(lambda evidence, history: wipe(evidence, history, status=202))
+    assert "I3" not in _found(lambda evidence, history: wipe(evidence, history, status=202, sent=19.0, mono=21.0))
     assert "I3" in _found(lambda evidence, history: wipe(evidence, history, status=201))
-    assert "I3" in _found(lambda evidence, history: wipe(evidence, history, status=202, mono=21.0))
+    assert "I3" in _found(lambda evidence, history: wipe(evidence, history, status=202, sent=21.0, mono=22.0))
 
 
 def test_the_diagram_is_read_from_the_document() -> None:

@@ -155,15 +155,16 @@ class Client:
     def _once(self, operation: Operation, path: str, body: dict[str, Any]) -> int | None:
         self._recorder.note("invoke", op=operation.name, verb=operation.verb, path=path, body=body)
         headers = {"Idempotency-Key": operation.name, "Prefer": "wait=2"}
+        sent = time.monotonic()
         try:
             answer = self._http.post(path, json=body, headers=headers)
         except httpx2.TransportError as error:
             self._recorder.note("no_answer", op=operation.name, error=type(error).__name__)
             return None
-        self._recorder.note("answer", op=operation.name, **self._told(operation, answer))
+        self._recorder.note("answer", op=operation.name, sent=sent, **self._told(operation, answer, sent))
         return answer.status_code
 
-    def _told(self, operation: Operation, answer: httpx2.Response) -> dict[str, Any]:
+    def _told(self, operation: Operation, answer: httpx2.Response, sent: float) -> dict[str, Any]:
         told = answer.json()
         status = answer.status_code
         facts = {"status": status, "code": told.get("code"), "command_id": told.get("command_id")}
@@ -174,7 +175,7 @@ class Client:
                 facts |= {"command_id": answer.headers["Jobplane-Command-Id"], "existing": status == 200}
                 self.known.append(job["id"])
         elif status == 202:
-            self._waiting[operation.name] = (told["command_id"], time.monotonic())
+            self._waiting[operation.name] = (told["command_id"], sent)
         elif status == 503:
             facts["surely_not"] = told.get("code") == "not_accepted" and "command_id" not in told
         return facts
@@ -182,12 +183,12 @@ class Client:
     def _settle(self) -> None:
         """Ask what became of every command that was only accepted."""
         until = time.monotonic() + _DECIDED_S
-        for name, (command, accepted) in self._waiting.items():
+        for name, (command, sent) in self._waiting.items():
             left = max(0.0, until - time.monotonic())
             try:
                 eventually_sync(partial(self._decided, name, command), timeout=left)
             except AssertionError:
-                self._recorder.note("undecided", op=name, command_id=command, accepted=accepted)
+                self._recorder.note("undecided", op=name, command_id=command, sent=sent)
 
     def _decided(self, name: str, command: str) -> bool:
         try:
