@@ -34,6 +34,10 @@ integration *arguments:
 system *arguments:
     {{bin}}/pytest tests/system {{arguments}}
 
+# break a platform in every way it promises to survive, for about 15 minutes (options: `just chaos --help`)
+chaos *arguments="--parallel 2 --minutes 15 --seeds 1..99":
+    {{bin}}/python -m tests.chaos {{arguments}}
+
 # the console in a real browser
 e2e *arguments:
     {{bin}}/pytest tests/e2e {{arguments}}
@@ -53,3 +57,7 @@ docs:
 # run the platform here (options as `./jobplane up --help` lists them)
 up *arguments:
     ./jobplane up {{arguments}}
+
+# measure: beside the machine's raw limits and, if `uv pip install --group bench-peers` was run, beside peers
+bench *arguments:
+    {{bin}}/python -m tests.bench {{arguments}}

@@ -1,0 +1,1 @@
+"""How fast the platform is here: `just bench`, beside the machine's own limits and beside its peers."""

@@ -1,0 +1,57 @@
+"""`python -m tests.bench`: measure, show, keep, compare."""
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+
+from tests.bench import catalogue, suite, table
+from tests.bench.figures import Run, compare
+from tests.bench.site import Scale
+
+
+def main() -> None:
+    """See `--help`; exits 1 when a measurement failed, never because something is slow."""
+    arguments = _parser().parse_args()
+    console = Console(highlight=False)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended, too
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40), processors=[plain])
+    if arguments.show:
+        run = Run.read(arguments.show)
+    else:
+        benches = suite.chosen(arguments.only, peers=arguments.peers)
+        if not benches:
+            sys.exit(f"nothing is called {' or '.join(arguments.only)}: {', '.join(b.name for b in suite.BENCHES)}")
+        status = Console(stderr=True, highlight=False)
+        run = suite.run(benches, Scale(quick=arguments.quick), lambda word: status.print(f"measuring {word}"))
+    if arguments.json:
+        if arguments.json.exists():
+            run = catalogue.in_order(run.onto(Run.read(arguments.json)))
+        run.write(arguments.json)
+    if arguments.markdown:
+        sys.stdout.write(table.markdown(run))
+    else:
+        table.show(run, console)
+    if arguments.compare:
+        table.show_comparison(compare(run, Run.read(arguments.compare)), console)
+    sys.exit(any(why.startswith("failed") for why in run.skipped.values()))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="just bench", description="Measure the platform here; asserts nothing.")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these (or the beginning of names)")
+    parser.add_argument("--quick", action="store_true", help="little work, once each: does it run at all?")
+    parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure peers, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; those of a FILE that exists stay")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing, show what was kept")
+    parser.add_argument("--compare", type=Path, metavar="OLD", help="ratios to an older run that was kept")
+    parser.add_argument("--markdown", action="store_true", help="print the table of docs/performance.md")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""Drives one peer: `python -m tests.bench.peers.driving NAME rate|tuned JOBS STARTS`, or `… NAME rate|tuned work`.
+
+The first prints its readings as JSON. The second is the worker process; it writes the instant of each start to its
+output, by the clock that all processes of a machine share.
+"""
+
+import asyncio
+import importlib
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+import uvloop
+
+from tests.bench.figures import percentile
+from tests.support.waiting import eventually
+
+_PATIENCE_S = 150
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """The servers."""
+
+    database: str
+    nats: str
+
+
+class Peer(Protocol):
+    """What each peer's module brings as `Peer`."""
+
+    async def open(self, where: Where) -> None:
+        """Connect, and make what it needs on the servers."""
+
+    async def close(self) -> None:
+        """Disconnect."""
+
+    async def enqueue(self, count: int) -> None:
+        """Enqueue so many jobs that do nothing, as fast as the API offers."""
+
+    async def enqueue_one(self) -> None:
+        """Enqueue one job that calls `started`."""
+
+    async def unfinished(self) -> int:
+        """How many jobs are not durably done."""
+
+    async def bulk(self, count: int) -> float | None:
+        """Seconds to cancel or retry so many waiting jobs through the API, none if it does not offer that."""
+
+    async def work(self, *, tuned: bool) -> None:
+        """Run jobs for ever."""
+
+
+def started() -> None:
+    """Tell when a job started."""
+    os.write(1, f"{time.monotonic_ns()}\n".encode())
+
+
+def load(name: str) -> Peer:
+    """The peer of that name."""
+    peer: Peer = importlib.import_module(f"tests.bench.peers.{name.replace('-', '_')}").Peer()
+    return peer
+
+
+async def drive(name: str, mode: str, jobs: int, starts: int) -> dict[str, float]:
+    """Enqueue while one worker process runs, until everything is done; then one at a time."""
+    peer = load(name)
+    await peer.open(where())
+    worker = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.bench.peers.driving", name, mode, "work", stdout=asyncio.subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    try:
+        await peer.enqueue_one()  # the worker is ready when it has run a job
+        await asyncio.wait_for(worker.stdout.readline(), 30)
+
+        async def done() -> bool:
+            return await peer.unfinished() == 0
+
+        await eventually(done, timeout=30)
+        began = time.perf_counter()
+        await peer.enqueue(jobs)
+        enqueued = time.perf_counter() - began
+        await eventually(done, timeout=_PATIENCE_S)
+        readings = {mode: jobs / (time.perf_counter() - began)}
+        if mode == "rate":
+            readings |= {"enqueued": jobs / enqueued} | await _starts(peer, worker.stdout, starts)
+    finally:
+        worker.kill()
+        await worker.wait()
+    if mode == "rate" and (seconds := await peer.bulk(jobs)) is not None:
+        readings["bulk"] = jobs / seconds
+    await peer.close()
+    return readings
+
+
+async def _starts(peer: Peer, output: asyncio.StreamReader, count: int) -> dict[str, float]:
+    waits = []
+    for number in range(count):
+        began = time.monotonic_ns()
+        await peer.enqueue_one()
+        instant = int(await asyncio.wait_for(output.readline(), 30))
+        if number >= count // 10:
+            waits.append((instant - began) / 1e6)
+        await asyncio.sleep(0.01)
+    return {"start.p50": percentile(waits, 0.5), "start.p99": percentile(waits, 0.99)}
+
+
+def batches(count: int) -> list[int]:
+    """Sizes of batches that sum up to `count`."""
+    return [min(_BATCH, count - at) for at in range(0, count, _BATCH)]
+
+
+def where() -> Where:
+    """As the parent process says."""
+    return Where(os.environ["PEER_DATABASE"], os.environ["PEER_NATS"])
+
+
+async def _work(name: str, mode: str) -> None:
+    peer = load(name)
+    await peer.open(where())
+    await peer.work(tuned=mode == "tuned")
+
+
+def main() -> None:
+    """One of the two roles."""
+    match sys.argv[1:]:
+        case [name, mode, "work"]:
+            uvloop.run(_work(name, mode))
+        case [name, mode, jobs, starts]:
+            sys.stdout.write(json.dumps(uvloop.run(drive(name, mode, int(jobs), int(starts)))) + "\n")
+        case _:
+            sys.exit("usage: python -m tests.bench.peers.driving NAME rate|tuned JOBS STARTS|work")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""The list of measurements, and how they are repeated."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+import uvloop
+
+from tests.bench import commands, footprint, lifecycles, machine, raw, recovery, storage, streams
+from tests.bench.catalogue import measurement
+from tests.bench.figures import Run
+from tests.bench.missing import NotHere
+from tests.bench.peers import PEERS
+from tests.bench.raw import Readings
+from tests.bench.site import Scale, Site
+
+log = structlog.get_logger()
+
+Measure = Callable[[Site, Scale], Awaitable[Readings]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One thing to do, which gives some figures; `only` on the command line names it, or the beginning of a name."""
+
+    name: str
+    measure: Measure
+    repetitions: int = 3
+
+
+BENCHES: Final = (
+    Bench("raw.disk", raw.disk_and_loop, 5),
+    Bench("raw.postgres", raw.database),
+    Bench("raw.nats", raw.bus),
+    Bench("raw.http", raw.http),
+    Bench("command.idle", commands.idle),
+    Bench("command.32", commands.together),
+    Bench("start", lifecycles.start),
+    Bench("lifecycle.default", lifecycles.default),
+    Bench("lifecycle.tuned", lifecycles.tuned),
+    Bench("relay", streams.relay),
+    Bench("projection", streams.projection),
+    Bench("orphan", recovery.orphans),
+    Bench("bytes", storage.per_job, 1),
+    Bench("startup", footprint.starts),
+    Bench("idle", footprint.idle, 1),
+)
+
+
+def chosen(only: Sequence[str], *, peers: bool) -> list[Bench]:
+    """Those to run, in order; all of ours where none is named, and the peers with `peers`."""
+    everything = [*BENCHES, *(Bench(f"peer.{peer.name}", peer.measure) for peer in PEERS)]
+    if only:
+        return [bench for bench in everything if any(bench.name.startswith(word) for word in only)]
+    return everything if peers else list(BENCHES)
+
+
+def run(benches: Sequence[Bench], scale: Scale, told: Callable[[str], None]) -> Run:
+    """Measure; a bench that needs what is not here, or fails, is told as skipped."""
+    where = machine.describe()
+    found = []
+    skipped: dict[str, str] = {}
+    site = Site()
+    try:
+        for bench in benches:
+            values: dict[str, list[float]] = {}
+            repetitions = 1 if scale.quick else bench.repetitions
+            for number in range(repetitions):
+                told(f"{bench.name} {number + 1}/{repetitions}")
+                try:
+                    readings = _measure(bench, site, scale)
+                except NotHere as error:
+                    skipped[bench.name] = str(error)
+                    break
+                except Exception as error:
+                    log.exception("bench.failed", bench=bench.name)
+                    skipped[bench.name] = f"failed: {type(error).__name__}: {error}"[:200]
+                    site.stop()  # whatever state it is in, the next one gets another
+                    break
+                for name, value in readings.items():
+                    values.setdefault(name, []).append(value)
+            found += [measurement(name, many) for name, many in values.items()]
+    finally:
+        site.close()
+    return Run(where, tuple(found), skipped)
+
+
+def _measure(bench: Bench, site: Site, scale: Scale) -> Readings:
+    async def measured() -> Readings:
+        return await bench.measure(site, scale)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(measured())
