@@ -3,18 +3,17 @@
 import argparse
 import json
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from tests.chaos import report
-from tests.chaos.act import Result, Scenario, run
+from tests.chaos.act import Scenario
+from tests.chaos.rounds import Round, result_of
 from tests.chaos.scenarios import SCENARIOS
 
 _OWN_MOUNTS: Final = "CHAOS_OWN_MOUNTS"
@@ -23,12 +22,16 @@ _OWN_MOUNTS: Final = "CHAOS_OWN_MOUNTS"
 def main() -> None:
     """Exit 1 if any invariant or promise was broken."""
     asked = _arguments()
+    if asked.summary:
+        results = [result_of(told) for file in asked.summary for told in json.loads(Path(file).read_text())]
+        sys.stdout.write(report.markdown(results) + "\n")
+        return
     if asked.list:
         sys.stdout.write(report.promises(SCENARIOS.values()) + "\n")
         return
     _take_own_mounts()
     chosen = _chosen(asked.scenario)
-    results = list(_rounds(chosen, _seeds(asked), asked.minutes, Path(asked.directory)))
+    results = list(Round(chosen, _seeds(asked), asked.minutes, asked.parallel, Path(asked.directory)).results())
     sys.stdout.write("\n" + report.text(results) + "\n")
     if asked.markdown:
         Path(asked.markdown).write_text(report.markdown(results) + "\n")
@@ -42,10 +45,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scenario", action="append", default=[], help="its name; may be repeated, or have commas")
     parser.add_argument("--seed", type=int, default=1, help="what happens when: the same for the same seed")
     parser.add_argument("--seeds", metavar="A..B", help="several seeds, one round each")
+    parser.add_argument("--parallel", type=int, default=1, help="so many runs side by side")
     parser.add_argument("--minutes", type=float, help="begin no run after so many minutes")
     parser.add_argument("--list", action="store_true", help="show every scenario and what it asserts")
     parser.add_argument("--markdown", metavar="FILE", help="write the table of results")
     parser.add_argument("--json", metavar="FILE", help="write the results")
+    parser.add_argument("--summary", metavar="FILE", nargs="+", help="only show one table of earlier --json files")
     parser.add_argument("--directory", default=tempfile.gettempdir(), help="where failed runs are kept")
     return parser.parse_args()
 
@@ -63,31 +68,6 @@ def _seeds(asked: argparse.Namespace) -> range:
         return range(asked.seed, asked.seed + 1)
     first, _, last = asked.seeds.partition("..")
     return range(int(first), int(last) + 1)
-
-
-def _rounds(chosen: Sequence[Scenario], seeds: range, minutes: float | None, directory: Path) -> Iterator[Result]:
-    until = time.monotonic() + minutes * 60 if minutes else float("inf")
-    for seed in seeds:
-        for scenario in chosen:
-            if time.monotonic() > until:
-                return
-            place = directory / f"chaos-{os.getpid()}-{scenario.name}-{seed}"
-            result = run(scenario, seed, place)
-            _tell(result, place)
-            yield result
-
-
-def _tell(result: Result, place: Path) -> None:
-    verdict = f"left out: {result.left_out}" if result.left_out else f"{len(result.violations)} violations"
-    counts = f"{result.operations} operations, {result.events} events, {result.faults} faults"
-    line = f"{result.scenario} seed {result.seed}: {counts}, {result.seconds:.0f} s, {verdict}\n"
-    sys.stdout.write(line)
-    for violation in result.violations[:20]:
-        sys.stdout.write(f"  {violation.invariant}: {violation.detail}\n")
-    if result.violations:
-        again = shlex.join([sys.executable, "-m", "tests.chaos", "--scenario", result.scenario])
-        sys.stdout.write(f"  kept in {place}\n  replay: {again} --seed {result.seed}\n")
-    sys.stdout.flush()
 
 
 def _take_own_mounts() -> None:
