@@ -99,7 +99,7 @@ async def _read(sources: Sources, tally: Tally, service: str, low: int, high: in
             async with sources.snapshot(service) as conn:
                 rows = await (await conn.execute(_ROWS, (first, last))).fetchall()
             if not same(rows, messages):
-                _tell(tally, service, rows, messages)
+                tell(tally, service, rows, messages)
             tally.advance(last - at)
             at = last
     except TimeoutError as error:
@@ -128,7 +128,8 @@ def same(rows: Sequence[Sequence[Any]], messages: Sequence[Message]) -> bool:
     return True
 
 
-def _tell(tally: Tally, service: str, rows: Sequence[Sequence[Any]], messages: Sequence[Message]) -> None:
+def tell(tally: Tally, service: str, rows: Sequence[Sequence[Any]], messages: Sequence[Message]) -> None:
+    """Tell what differs between the rows and the messages of the same positions."""
     journal = {row[0]: row for row in rows}
     bus = {message[0]: message for message in messages}
     for position in sorted(journal.keys() | bus.keys()):

@@ -1,0 +1,234 @@
+"""`jobplane verify`: silent about a healthy platform, and for every kind of damage a sentence that says where it is."""
+
+import dataclasses
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from jobplane.chassis import database as databases
+from jobplane.chassis.journal import Journal
+from jobplane.cli.site import Site
+from jobplane.cli.verify import running
+from jobplane.cli.verify.sources import opened
+from jobplane.cli.verify.verdict import INVARIANTS, Status, Tally
+from jobplane.contracts.errors import Unavailable
+from jobplane.local import ports
+from tests.integration.cli.filling import append_logins, site_of
+from tests.support.events import ensure_streams
+from tests.support.servers import Bus, Database
+
+SERVED = "UPDATE jobs.beat_service SET since = now() - interval '1 h', served_until = now() + interval '1 h'"
+ANOTHER_END = """
+WITH head AS (UPDATE jobs.journal_head SET pos = pos + 1 RETURNING pos)
+INSERT INTO jobs.event (pos, stream_id, version, type, id, actor, correlation_id, traceparent, at, data)
+SELECT head.pos, stream_id, 99, type, gen_random_uuid(), actor, correlation_id, traceparent, at, data
+FROM jobs.event, head WHERE type = '{}' LIMIT 1
+"""
+ORPHANED_ROW = """
+CREATE TEMPORARY TABLE copy AS SELECT * FROM jobs.job LIMIT 1;
+UPDATE copy SET id = gen_random_uuid(), unique_key = NULL;
+INSERT INTO jobs.job SELECT * FROM copy
+"""
+
+
+def damage(database: Database, *statements: str) -> None:
+    with psycopg.connect(database.admin_url, autocommit=True) as conn:
+        for statement in statements:
+            conn.execute(statement.encode())
+
+
+async def look(site: Site, *invariants: str, start: int | None = None) -> dict[str, Tally]:
+    _, tallies = await running.verify(site, invariants or list(INVARIANTS), start, lambda _: None)
+    return {tally.invariant: tally for tally in tallies}
+
+
+def told(tally: Tally) -> str:
+    return "\n".join(f"{violation.where}: {violation.what}" for violation in tally.violations)
+
+
+async def test_a_healthy_platform_has_nothing_to_tell(site: Site) -> None:
+    tallies = await look(site)
+    assert {name: told(tally) for name, tally in tallies.items()} == dict.fromkeys(INVARIANTS, "")
+    assert [tally.unjudged for tally in tallies.values()] == [None] * len(INVARIANTS)
+    assert all(tally.checked == tally.expected > 0 for tally in tallies.values())
+
+
+@pytest.mark.parametrize(
+    ("invariant", "statements", "sentence"),
+    [
+        ("I1", ["DELETE FROM jobs.event WHERE pos = 3"], "jobs position 3: a position is missing"),
+        ("I1", ["DELETE FROM jobs.event WHERE pos IN (1, 2)"], "jobs position 1 to 2: 2 positions are missing"),
+        ("I1", ["DELETE FROM gateway.event WHERE pos = 4"], "gateway position 4: a position is missing"),
+        ("I1", ["UPDATE jobs.journal_head SET pos = 5"], "jobs position 6: "),
+        ("I2", ["UPDATE jobs.event SET data = (data::text || ' ')::json WHERE pos = 2"], "differ in body"),
+        ("I2", ["UPDATE gateway.event SET id = gen_random_uuid() WHERE pos = 2"], "gateway position 2: journal and"),
+        ("I2", ["UPDATE jobs.event SET type = 'job.other.v1' WHERE pos = 2"], "differ in ce-type"),
+        ("I2", ["DELETE FROM jobs.event WHERE pos = 3"], "jobs position 3: the stream has an event that the journal"),
+        ("I2", ["UPDATE jobs.journal_head SET pos = 5"], "jobs position 6: EVT_JOBS ends at"),
+        ("I2", ["UPDATE jobs.journal_head SET halted = 'because'"], "writes are halted: because"),
+        ("I3", ["UPDATE jobs.command_outcome SET position = 9999 WHERE position = 1"], "that does not exist"),
+        ("I3", ["UPDATE jobs.command_outcome SET position = 2 WHERE position = 1"], "to the event of another command"),
+        ("I3", ["UPDATE jobs.command_outcome SET job_id = NULL WHERE position = 1"], "name different jobs"),
+        ("I3", ["UPDATE jobs.command_outcome SET status = NULL WHERE position = 1"], "claimed, but has no outcome"),
+        ("I3", ["UPDATE jobs.command_outcome SET position = NULL WHERE position = 1"], "done, but names no event"),
+        (
+            "I3",
+            ["UPDATE jobs.command_outcome SET position = 1 WHERE status = 'refused'"],
+            "refused, but names an event",
+        ),
+        ("I3", ["UPDATE jobs.command_outcome SET status = 'refused' WHERE position = 1"], "a command that is not done"),
+        ("I3", ["DELETE FROM jobs.command_outcome WHERE position = 1"], "a command that has no outcome"),
+        ("I3", ["DELETE FROM jobs.command_outcome WHERE status = 'refused'"], "a command that has no outcome"),
+        ("I4", [ANOTHER_END.format("job.completed.v1")], "run 1: the run ended at the positions"),
+        ("I4", [ANOTHER_END.format("job.stop_confirmed.v1")], "the run has stop outcomes at the positions"),
+        ("I4", [ANOTHER_END.format("job.started.v1")], "the run was started 2 times"),
+        ("I4", ["DELETE FROM jobs.event WHERE type = 'job.cancelled.v1'"], "a stop outcome, but was not cancelled"),
+        ("I5", ["UPDATE jobs.job SET status = 'FAILED' WHERE status = 'COMPLETED'"], "its events say COMPLETED"),
+        ("I5", ["UPDATE jobs.job SET attempt = 7 WHERE status = 'RUNNING'"], "attempt is 7, its events say 1"),
+        ("I5", ["UPDATE jobs.job SET version = version + 1"], "version is "),
+        ("I5", ["UPDATE jobs.job SET position = 1"], "position is 1, its events say "),
+        ("I5", ["UPDATE jobs.job SET run = 0 WHERE status = 'RUNNING'"], "run is 0, its events say 1"),
+        ("I5", ["UPDATE jobs.job SET stop = NULL"], "stop is none, its events say confirmed"),
+        ("I5", ["UPDATE jobs.job SET forced = true WHERE status = 'PENDING'"], "forced is true, its events say false"),
+        ("I5", ["DELETE FROM jobs.job WHERE status = 'PENDING'"], "the job has 1 events, but no row"),
+        ("I5", [ORPHANED_ROW], "the job has no events"),
+        ("I5", ["DELETE FROM jobs.event WHERE type = 'job.released.v1'"], "but ends with version"),
+        ("I5", ["UPDATE jobs.job_count SET n = n + 1 WHERE status = 'PENDING'"], "queue queue: the counter of PENDING"),
+        ("I6", ["DELETE FROM audit.audit_log WHERE source_position = 2"], "jobs position 2: the event is not in the"),
+        ("I6", ["DELETE FROM audit.audit_log WHERE position = 2"], "1 entries are missing"),
+        (
+            "I6",
+            ["UPDATE audit.audit_log SET at = at - interval '1 s' WHERE source_position = 3"],
+            "differs from its event",
+        ),
+        ("I6", ["DELETE FROM gateway.event WHERE pos = 2"], "gateway position 2: the audit log has an entry without"),
+        ("I6", ["UPDATE audit.checkpoint SET halted = 'a hole'"], "the audit log stands still: a hole"),
+        (
+            "I7",
+            [SERVED, "UPDATE jobs.job SET lease_until = now() - interval '9 min' WHERE status = 'RUNNING'"],
+            "ended at",
+        ),
+        ("I7", ["UPDATE jobs.job SET lease_until = NULL WHERE status = 'RUNNING'"], "runs without a lease"),
+        ("I7", ["UPDATE jobs.job SET ready = true WHERE status = 'COMPLETED'"], "is to be leased, but is not PENDING"),
+        (
+            "I7",
+            [SERVED, "UPDATE jobs.job SET ready = false, run_at = now() - interval '1 min' WHERE status = 'PENDING'"],
+            "is due, but not ready, since",
+        ),
+        (
+            "I7",
+            [
+                SERVED,
+                "UPDATE jobs.job SET timeout_ms = 1, started_at = now() - interval '2 min' WHERE status = 'RUNNING'",
+            ],
+            "its time limit was over at",
+        ),
+        (
+            "I7",
+            [
+                SERVED,
+                "UPDATE jobs.job SET stop = 'pending', finished_at = now() - interval '5 min', lease_until = NULL "
+                "WHERE stop IS NOT NULL",
+            ],
+            "nobody settled its stop",
+        ),
+        ("I8", ["DELETE FROM jobs.body"], "the body that the event refers to is missing"),
+        ("I8", ["UPDATE jobs.body SET data = data || '\\x20'"], "not the one that the event was written with"),
+        ("I8", ["UPDATE jobs.body SET job_id = gen_random_uuid()"], "belongs to another job"),
+        (
+            "I8",
+            ["INSERT INTO jobs.body SELECT gen_random_uuid(), job_id, salt, data FROM jobs.body LIMIT 1"],
+            "no event",
+        ),
+    ],
+)
+async def test_damage_is_found_and_named(
+    site: Site, database: Database, invariant: str, statements: list[str], sentence: str
+) -> None:
+    damage(database, *statements)
+    tally = (await look(site, invariant))[invariant]
+    assert tally.status is Status.VIOLATED
+    assert sentence in told(tally)
+    assert all(violation.advice for violation in tally.violations)
+
+
+async def test_a_job_that_runs_while_beats_are_not_served_is_not_stuck(site: Site, database: Database) -> None:
+    damage(
+        database,
+        "UPDATE jobs.beat_service SET served_until = now() - interval '1 h'",
+        "UPDATE jobs.job SET lease_until = now() - interval '1 day' WHERE status = 'RUNNING'",
+    )
+    tally = (await look(site, "I7"))["I7"]
+    assert told(tally) == ""
+    assert "beats are not served" in tally.notes[0]
+
+
+async def test_a_new_epoch_is_no_gap(site: Site, database: Database) -> None:
+    damage(database, "UPDATE gateway.journal_head SET epoch = 2, first_pos = 9, pos = 8")
+    tallies = await look(site, "I1", "I2", "I6")
+    assert [told(tally) for tally in tallies.values()] == ["", "", ""]
+    assert tallies["I1"].notes == ["gateway: positions 5 to 8 were never given, epoch 2 begins behind them"]
+
+
+async def test_what_is_not_relayed_yet_is_lag(site: Site, database: Database) -> None:
+    pool = await databases.open_pool(database.url("gateway"), schema="gateway", service="test")
+    await append_logins(Journal(pool), 2)
+    await pool.close()
+    tallies = await look(site)
+    assert [told(tally) for tally in tallies.values()] == [""] * len(INVARIANTS)
+    assert tallies["I2"].notes == ["gateway: 2 events are not relayed yet"]
+    assert tallies["I6"].notes == ["gateway: 2 events are not in the audit log yet"]
+
+
+async def test_a_wiped_bus_is_lag_too(database: Database, bus: Bus, tmp_path: Path) -> None:
+    site = site_of(database, bus, tmp_path)
+    tally = (await look(site, "I2"))["I2"]
+    assert (tally.status, len(tally.notes)) == (Status.OK, 2)
+    await ensure_streams(bus)
+    tally = (await look(site, "I2"))["I2"]
+    assert (tally.status, tally.checked) == (Status.OK, 0)
+    assert all("are not relayed yet" in note for note in tally.notes)
+
+
+async def test_only_what_comes_after_the_position_is_judged(site: Site, database: Database) -> None:
+    damage(
+        database,
+        "DELETE FROM jobs.event WHERE pos = 2",
+        "UPDATE jobs.event SET data = (data::text || ' ')::json WHERE pos = 3",
+        "DELETE FROM audit.audit_log WHERE source_position = 1 AND source = 'EVT_JOBS'",
+        "UPDATE jobs.job SET attempt = 9 WHERE status = 'RUNNING'",
+    )
+    with psycopg.connect(database.admin_url) as conn:
+        row = conn.execute("SELECT pos FROM jobs.event WHERE type = 'job.started.v1' ORDER BY pos DESC").fetchone()
+    assert row is not None
+    tallies = await look(site, start=row[0])
+    assert {name for name, tally in tallies.items() if tally.status is not Status.OK} == {"I5"}
+    assert tallies["I5"].count == 1
+
+
+async def test_without_the_bus_everything_else_is_judged(site: Site) -> None:
+    away = dataclasses.replace(site, nats=f"nats://{ports.LOOPBACK}:{ports.free_port()}")
+    tallies = await look(away, "I1", "I2", "I5")
+    assert [tally.status for tally in tallies.values()] == [Status.OK, Status.UNJUDGED, Status.OK]
+    assert "NATS does not answer" in str(tallies["I2"].unjudged)
+
+
+async def test_without_the_database_it_ends_with_one_sentence(site: Site) -> None:
+    away = dataclasses.replace(site, database=f"postgresql://{ports.LOOPBACK}:{ports.free_port()}/jobplane")
+    with pytest.raises(Unavailable, match="the database cannot be used"):
+        await look(away, "I1")
+
+
+async def test_a_table_that_cannot_be_read_leaves_its_invariant_unjudged(site: Site, database: Database) -> None:
+    damage(database, "REVOKE SELECT ON jobs.body FROM jobplane_jobs")
+    tallies = await look(site, "I8", "I1")
+    assert tallies["I8"].unjudged == "the database: permission denied for table body"
+    assert tallies["I1"].status is Status.OK
+
+
+async def test_it_cannot_write(site: Site) -> None:
+    async with opened(site) as sources:
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            async with sources.snapshot("jobs") as conn:
+                await conn.execute("DELETE FROM job")
