@@ -8,7 +8,8 @@ from tests.chaos.act import Act, Scenario
 from tests.chaos.evidence import Evidence
 from tests.chaos.proxy import Proxy, Weather
 
-_RECOVERS_S: Final = 25.0
+_RECOVERS_S: Final = 50.0
+"""A connection to the bus is given up after three pings without an answer, 15 s apart."""
 _COMMIT: Final = b"COMMIT"
 
 
@@ -53,7 +54,12 @@ def _silent(target: str) -> Callable[[Act], None]:
 
     def play(act: Act) -> None:
         act.faults.note("silent", target=target, connections=_proxy(act, target).strand())
-        act.wait(lambda: act.create().status_code == 201, f"silent connections of the {target} are kept", _RECOVERS_S)
+        try:
+            act.wait(
+                lambda: act.create().status_code == 201, f"silent connections of the {target} are kept", _RECOVERS_S
+            )
+        finally:
+            _proxy(act, target).cut()
 
     return play
 

@@ -14,6 +14,7 @@ from tests.chaos.evidence import Evidence
 from tests.chaos.faults import small_disks
 from tests.chaos.protocol import lease_once
 from tests.chaos.stage import LEASE_MS, Stage
+from tests.support.platform import ADMIN_PASSWORD
 
 _OUTAGE_S: Final = 2.5 * LEASE_MS / 1000
 """Longer than two leases: whoever expired leases without looking would do it now."""
@@ -116,7 +117,7 @@ def _gateway_database_down_for_long(act: Act) -> None:
 def _restored(act: Act) -> None:
     act.faults.copy_database()
     act.load.reaches(25)
-    act.stage.platform.token()  # an event of the gateway's journal, too
+    act.wait(lambda: _logs_in(act), "nobody can log in")  # an event of the gateway's journal, too
     act.faults.restore_database()
     act.wait(lambda: _code(act.create()) == (503, "journal_diverged"), "writes do not halt", timeout=25)
     act.wait(lambda: _audit_has_read_the_streams(act), "audit does not read on while writes are halted")
@@ -124,6 +125,11 @@ def _restored(act: Act) -> None:
         act.wait(partial(_halted, act, service), f"the journal of {service} is not halted")
         _open_epoch(act, service, stream)
     act.wait(lambda: act.create().status_code == 201, "writes go not on in the new epoch", timeout=25)
+
+
+def _logs_in(act: Act) -> bool:
+    url = f"{act.stage.platform.url}/api/admin/token"
+    return httpx2.post(url, json={"username": "admin", "password": ADMIN_PASSWORD}, timeout=10).status_code == 200
 
 
 def _halted(act: Act, service: str) -> bool:
