@@ -80,11 +80,7 @@ def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
             f"nobody reads {_PREFIX}{name}",
             "Correct its name or remove it: docs/operations.md lists all settings.",
         )
-    refused = sorted(
-        (name, why)
-        for name, value in ours.items()
-        if name in known and (why := _refusal(name.lower(), value)) is not None
-    )
+    refused = sorted({fault for cls in _SETTINGS for fault in _refused(cls, ours)})
     for name, why in refused:
         yield _AREA.failure("settings", f"{_PREFIX}{name} is invalid: {why}", "Correct it: the process will not start.")
     if not unknown and not refused:
@@ -92,18 +88,16 @@ def _variables(environment: Mapping[str, str]) -> Iterator[Finding]:
         yield _AREA.ok("settings", says)
 
 
-def _refusal(field: str, value: str) -> str | None:
-    """Why a process does not take the value; none if all take it."""
-    for cls in _SETTINGS:
-        if field not in cls.model_fields:
-            continue
-        try:
-            cls.__pydantic_validator__.validate_assignment(cls.model_construct(), field, value)
-        except ValidationError as error:
-            found = [fault for fault in error.errors(include_input=False) if fault["loc"][:1] == (field,)]
-            if found and found[0]["type"] != "frozen_instance":
-                return str(found[0]["msg"])
-    return None
+def _refused(cls: type[BaseSettings], values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Variables of a process that it would not take, and why; what else it needs is told to it by `up`."""
+    given = {field: values[field.upper()] for field in cls.model_fields if field.upper() in values}
+    try:
+        cls.__pydantic_validator__.validate_python(given)
+    except ValidationError as error:
+        for fault in error.errors(include_input=False):
+            field = str(fault["loc"][0]) if fault["loc"] else ""
+            if field in given:
+                yield field.upper(), str(fault["msg"])
 
 
 def _conflicts(data: DataDirectory, environment: Mapping[str, str]) -> Iterator[Finding]:

@@ -17,11 +17,14 @@ _NATS: Final = (2, 12)
 
 async def check(servers: Servers) -> list[Finding]:
     """All versions."""
-    found = [_python(sys.version_info[:3]), *await _postgres(servers), *_nats(servers), *_layout(servers)]
+    known = servers.site.credentials
+    layouts = [layout(known.format, FORMAT)] if known is not None else []
+    found = [python(sys.version_info[:3]), *await _postgres(servers), *_nats(servers), *layouts]
     return [*found, *[await _schema(servers, service) for service in SERVICES if servers.has(service)]]
 
 
-def _python(version: tuple[int, ...]) -> Finding:
+def python(version: tuple[int, ...]) -> Finding:
+    """Of the interpreter that runs this."""
     says = ".".join(map(str, version))
     if version[:2] < _PYTHON:
         return _AREA.failure("python", says, "Install Python 3.11 or newer.")
@@ -73,14 +76,12 @@ def nats(version: tuple[int, int, int]) -> Finding:
     return _AREA.ok("nats-server", says)
 
 
-def _layout(servers: Servers) -> list[Finding]:
-    known = servers.site.credentials
-    if known is None:
-        return []
-    if known.format < FORMAT:
-        says = f"layout {known.format}, this program writes {FORMAT}"
-        return [_AREA.warning("data directory", says, "The next `jobplane up` upgrades it: back it up before.")]
-    return [_AREA.ok("data directory", f"layout {known.format}")]
+def layout(found: int, written: int) -> Finding:
+    """Of the data directory, beside what this program writes; a newer one was refused before."""
+    if found < written:
+        says = f"layout {found}, this program writes {written}"
+        return _AREA.warning("data directory", says, "The next `jobplane up` upgrades it: back it up before.")
+    return _AREA.ok("data directory", f"layout {found}")
 
 
 async def _schema(servers: Servers, service: str) -> Finding:
