@@ -14,6 +14,7 @@ from jobplane.cli.verify.sources import opened
 from jobplane.cli.verify.verdict import INVARIANTS, Status, Tally
 from jobplane.contracts.errors import Unavailable
 from jobplane.local import ports
+from jobplane.local.addresses import as_user
 from tests.integration.cli.filling import append_logins, site_of
 from tests.support.events import ensure_streams
 from tests.support.servers import Bus, Database
@@ -205,6 +206,19 @@ async def test_only_what_comes_after_the_position_is_judged(site: Site, database
     tallies = await look(site, start=row[0])
     assert {name for name, tally in tallies.items() if tally.status is not Status.OK} == {"I5"}
     assert tallies["I5"].count == 1
+
+
+async def test_a_role_that_may_only_read_is_enough(site: Site, database: Database, filled_bus: Bus) -> None:
+    page = Path(__file__).parents[3] / "docs" / "operations.md"
+    documented = page.read_text().partition("```sql\n")[2].partition("```")[0]
+    damage(database, documented.replace("'…'", "'secret'").replace("DATABASE jobplane", f"DATABASE {database.name}"))
+    try:
+        reader = as_user(site.database, "jobplane_reader", "secret")
+        own = dataclasses.replace(site, credentials=None, database=reader, nats=filled_bus.url("audit-reader"))
+        tallies = await look(own)
+        assert [(tally.status, tally.unjudged) for tally in tallies.values()] == [(Status.OK, None)] * len(INVARIANTS)
+    finally:
+        damage(database, "DROP OWNED BY jobplane_reader", "DROP ROLE jobplane_reader")
 
 
 async def test_without_the_bus_everything_else_is_judged(site: Site) -> None:
