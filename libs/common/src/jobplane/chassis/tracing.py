@@ -5,6 +5,7 @@ with it, the same block records a span of the OpenTelemetry SDK and exports it i
 """
 
 import os
+import random
 import re
 from contextvars import ContextVar, Token
 from enum import StrEnum
@@ -50,8 +51,8 @@ class Span:
     def __enter__(self) -> Self:
         parent = _ids_of(self._parent) if self._parent is not None else _ids_of_current()
         if _exporter is None:
-            self.trace_id = parent[0] if parent else os.urandom(16).hex()
-            self.span_id = os.urandom(8).hex()
+            self.trace_id = parent[0] if parent else _random_hex(128)
+            self.span_id = _random_hex(64)
         else:
             self._recorded = _exporter.start(self._name, parent, self._kind.value, self._attributes)
             self.trace_id, self.span_id = self._recorded.ids()
@@ -116,13 +117,18 @@ def current_traceparent() -> str:
     current = _current.get()
     if current is not None:
         return current.traceparent
-    return f"00-{os.urandom(16).hex()}-{os.urandom(8).hex()}-01"
+    return f"00-{_random_hex(128)}-{_random_hex(64)}-01"
 
 
 def current_trace_id() -> str | None:
     """The trace id of the current span, none outside."""
     current = _current.get()
     return current.trace_id if current is not None else None
+
+
+def _random_hex(bits: int) -> str:
+    """Ids need only differ: those of the operating system cost a call of it each. A forked child starts anew."""
+    return f"{random.getrandbits(bits):0{bits // 4}x}"
 
 
 def _ids_of_current() -> tuple[str, str] | None:
