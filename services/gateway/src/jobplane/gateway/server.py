@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from jobplane.contracts.errors import JobplaneError
+from jobplane.gateway.gathered_writes import Protocol
 
 _BACKLOG: Final = 1024
 _GRACE_S: Final = 1
@@ -58,7 +59,7 @@ async def serve(
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             log_config=None,
