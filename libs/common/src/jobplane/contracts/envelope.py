@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final, Literal
 from urllib.parse import quote, unquote
 
@@ -149,7 +150,7 @@ def event_from_message(headers: Mapping[str, str] | None, data: bytes) -> EventR
             type=h["ce-type"],
             id=EventId(h["ce-id"]),
             command_id=h.get("ce-commandid"),
-            actor=Actor.model_validate_json(h["ce-actor"]),
+            actor=_actor(h["ce-actor"]),
             reason=unquote(reason) if reason else None,
             correlation_id=h["ce-correlationid"],
             causation_id=h.get("ce-causationid"),
@@ -160,3 +161,9 @@ def event_from_message(headers: Mapping[str, str] | None, data: bytes) -> EventR
     except (KeyError, ValueError) as error:
         msg = f"not a Jobplane event: {error}"
         raise InvalidMessage(msg) from error
+
+
+@lru_cache(maxsize=1024)
+def _actor(text: str) -> Actor:
+    """The actor in a header: a few act again and again."""
+    return Actor.model_validate_json(text)
