@@ -79,9 +79,9 @@ def test_an_entry_tells_who_did_what_to_which_job_and_why() -> None:
     made = entry(retried, EVT_JOBS)
     assert (made.action, made.actor, made.reason) == (AuditAction.JOB_RETRY, admin, "disk is back")
     assert (made.target_type, made.target_id, made.before, made.after) == ("job", JOB, "FAILED", "PENDING")
-    assert (made.source, made.source_position, made.index, made.at) == (EVT_JOBS, 1, 0, retried.at)
+    assert (made.source, made.source_position, made.number, made.at) == (EVT_JOBS, 1, 0, retried.at)
     assert (made.command_id, made.correlation_id) == (retried.command_id, retried.correlation_id)
-    assert (made.trace_id, made.refused, made.code, made.count) == (TRACE, False, None, 1)
+    assert (made.trace_id, made.refused, made.code, made.times) == (TRACE, False, None, 1)
 
 
 def test_a_failed_run_tells_the_type_of_its_error() -> None:
@@ -90,7 +90,7 @@ def test_a_failed_run_tells_the_type_of_its_error() -> None:
 
 def test_a_refused_command_changed_nothing_and_says_why() -> None:
     made = entry(refused(target_id=JOB, status="RUNNING", count=4), EVT_JOBS)
-    assert (made.refused, made.code, made.count) == (True, "job_not_failed", 4)
+    assert (made.refused, made.code, made.times) == (True, "job_not_failed", 4)
     assert (made.target_type, made.target_id, made.before, made.after) == ("job", JOB, "RUNNING", "RUNNING")
 
 

@@ -35,8 +35,11 @@ _NOTHING: Final = SQL("false")
 # Word for word the condition of the index `audit_log_rare_action`, so that the planner may use it.
 _RARE: Final = SQL("action NOT IN ('JOB_CREATED', 'JOB_STARTED', 'JOB_COMPLETED') AND action = wanted.action")
 
-# Word for word the condition of `audit_log_person`: people have UUIDs, workers and the system have names.
-_PERSON: Final = SQL("actor_id = %(actor)s AND actor_kind NOT IN ('worker', 'system')")
+# Word for word the condition and the key of `audit_log_person`: people have UUIDs, workers and the system have names.
+_PERSON: Final = SQL("""
+actor_id = %(actor)s AND hashtextextended(actor_id, 0) = hashtextextended(%(actor)s, 0)
+AND actor_kind NOT IN ('worker', 'system')
+""")
 _MACHINE: Final = SQL("actor_id = %(actor)s")
 
 # A span of time is first turned into a span of positions, which is exact to the hour and needs no index on `at`.

@@ -32,14 +32,19 @@ class Recorder:
             await audit_log.append(conn, await self._entries(conn, events))
 
     async def _entries(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> list[AuditEntry]:
+        recorded = _traced_entry if tracing.exporting() else entry
         entries: list[AuditEntry] = []
         for event in events:
             try:
-                with tracing.span("audit.record", traceparent=event.traceparent, kind=tracing.Kind.CONSUMER):
-                    entries.append(entry(event, self._stream))
+                entries.append(recorded(event, self._stream))
             except InvalidMessage as error:
                 await self._dead.bury(conn, event.position, event.data, str(error))
         return entries
+
+
+def _traced_entry(event: EventRecord, stream: str) -> AuditEntry:
+    with tracing.span("audit.record", traceparent=event.traceparent, kind=tracing.Kind.CONSUMER):
+        return entry(event, stream)
 
 
 def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projection]:
