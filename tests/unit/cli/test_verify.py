@@ -88,7 +88,7 @@ def test_the_result_fits_the_terminal(width: int) -> None:
     assert "jobs position 1: a position is missing" in text
     assert "→ Compare with a backup, then restore it." in text
     assert "NATS does not answer" in text
-    assert "I3 note: jobs: 12 events are not relayed yet" in text
+    assert "I3  jobs: 12 events are not relayed yet" in text
     assert "2 violations of I1" in text
 
 

@@ -73,16 +73,22 @@ def show(console: Console, heads: Mapping[str, Head], tallies: Sequence[Tally]) 
         table.add_row(Text(mark, style=style), tally.invariant, tally.title, Text(looked_at, style="dim"))
     console.print(table)
     for tally in tallies:
-        _show_details(console, tally)
+        if tally.status is not Status.OK:
+            _show_details(console, tally)
+    notes = [f"{tally.invariant}  {note}" for tally in tallies for note in tally.notes]
+    if notes:
+        console.print()
+        console.print(Text("notes", style="bold"))
+        for note in notes:
+            console.print(_paragraph(note))
     console.print()
     console.print(summary(tallies))
 
 
 def _show_details(console: Console, tally: Tally) -> None:
     mark, style = _MARKS[tally.status]
-    if tally.status is not Status.OK:
-        console.print()
-        console.print(Text(f"{mark} {tally.invariant} {tally.title}", style=style))
+    console.print()
+    console.print(Text(f"{mark} {tally.invariant} {tally.title}", style=style))
     if tally.unjudged is not None:
         console.print(_paragraph(f"could not be judged to the end: {tally.unjudged}"))
     for advice in dict.fromkeys(violation.advice for violation in tally.violations):
@@ -92,8 +98,6 @@ def _show_details(console: Console, tally: Tally) -> None:
         console.print(_paragraph(f"→ {advice}"))
     if tally.count > len(tally.violations):
         console.print(_paragraph(f"… and {tally.count - len(tally.violations):,} more like these"))
-    for note in tally.notes:
-        console.print(_paragraph(f"{tally.invariant} note: {note}" if tally.status is Status.OK else f"note: {note}"))
 
 
 def _paragraph(text: str) -> Table:
