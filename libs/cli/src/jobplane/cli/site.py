@@ -33,13 +33,14 @@ class Site:
         """The database as the role of one service, which reads its own schema."""
         if self.credentials is None:
             return self.database
-        return as_user(self.database, role_of(service), self.credentials.roles[role_of(service)])
+        # a password that is not known yet is refused by the server, which says so better than we could
+        return as_user(self.database, role_of(service), self.credentials.roles.get(role_of(service), ""))
 
     def nats_as(self, user: str) -> str:
         """The bus as one user, unless the operator's address names the user for everything."""
         if self.credentials is None or has_user(self.nats):
             return self.nats
-        return as_user(self.nats, user, self.credentials.nats_users[user])
+        return as_user(self.nats, user, self.credentials.nats_users.get(user, ""))
 
     def nats_user(self, user: str) -> str:
         """Who `nats_as(user)` really is: inboxes begin with that name."""

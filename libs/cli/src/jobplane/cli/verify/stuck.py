@@ -31,7 +31,7 @@ UNION ALL SELECT id, 'still runs, its time limit was over at', started_at + time
 UNION ALL SELECT id, 'was cancelled, nobody settled its stop since', finished_at FROM grace
     WHERE stop = 'pending' AND served AND greatest(lease_until, finished_at + lease, since + lease) + lease < late
 UNION ALL SELECT id, 'is due, but not ready, since', run_at FROM job, clock
-    WHERE status = 'PENDING' AND NOT ready AND served AND greatest(run_at, since) < late
+    WHERE status = 'PENDING' AND NOT ready AND served AND run_at < late AND since < late
 LIMIT 1000
 """
 
