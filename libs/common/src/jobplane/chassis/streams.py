@@ -91,7 +91,7 @@ async def differences(nc: Client, spec: StreamSpec | ConsumerSpec) -> dict[str, 
         found = await _find(nc, f"STREAM.INFO.{spec.name}", _STREAM_NOT_FOUND)
         wanted = _stream_config(spec)
     else:
-        found = await _find(nc, f"CONSUMER.INFO.{spec.stream}.{spec.name}", _CONSUMER_NOT_FOUND)
+        found = await _find(nc, f"CONSUMER.INFO.{spec.stream}.{spec.name}", _CONSUMER_NOT_FOUND, _STREAM_NOT_FOUND)
         wanted = _consumer_config(spec)
     return None if found is None else _differences(wanted, found["config"])
 
@@ -172,11 +172,11 @@ def _owner_of(consumer: ConsumerSpec) -> str:
     return next(spec.owner for spec in STREAMS if spec.name == consumer.stream)
 
 
-async def _find(nc: Client, call: str, not_found: int) -> Config | None:
+async def _find(nc: Client, call: str, *not_found: int) -> Config | None:
     try:
         return await _api(nc, call)
     except _ApiError as error:
-        if error.code == not_found:
+        if error.code in not_found:
             return None
         raise
 
