@@ -1,5 +1,6 @@
 """Whether nobody may do more than its part: roles of the database, and users of the bus."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -81,7 +82,7 @@ async def _bus(servers: Servers) -> list[Finding]:
             "Declare the users of contracts/topology.py, so that a part that is taken over can only do its own part."
         )
         return [_AREA.warning("bus users", says, advice)]
-    found = [await _may_not_publish(servers, user, subject) for user, subject in _FORBIDDEN]
+    found = await asyncio.gather(*(_may_not_publish(servers, user, subject) for user, subject in _FORBIDDEN))
     return [finding for finding in found if finding is not None]
 
 

@@ -50,19 +50,15 @@ async def _database(servers: Servers) -> list[Finding]:
 
 
 async def _bus(servers: Servers) -> list[Finding]:
-    if isinstance(servers.nc, str) and servers.site.credentials is None:
-        return [
-            _AREA.failure("nats", servers.nc, "Start it, or correct NATS_URL: new commands are refused without it.")
-        ]
+    if isinstance(servers.nc, str) and (not servers.nats_answers or servers.site.credentials is None):
+        advice = "Start it, or correct NATS_URL: new commands are refused without it."
+        return [_AREA.failure("nats", servers.nc, advice)]
     names = [user.name for user in USERS] if servers.site.credentials is not None else []
     refused = {
         name: why
         for name, why in zip(names, await asyncio.gather(*(_refused(servers, name) for name in names)), strict=True)
         if why is not None
     }
-    if names and len(refused) == len(names):
-        advice = "Start it, or correct NATS_URL: new commands are refused without it."
-        return [_AREA.failure("nats", next(iter(refused.values())), advice)]
     found = [
         _AREA.failure(
             f"nats as {name}",

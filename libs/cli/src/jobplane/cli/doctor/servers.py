@@ -19,7 +19,8 @@ from jobplane.local.credentials import SERVICES
 READER: Final = "health-reader"
 """The NATS user: it may look at all streams, and change nothing."""
 _CONNECT_S: Final = 3
-_ANSWER_S: Final = 3.0
+_ANSWER_S: Final = 2.0
+_AWAY: Final = "bus_unavailable"
 _OPTIONS: Final = "-c default_transaction_read_only=on -c statement_timeout=5s -c lock_timeout=2s -c timezone=UTC"
 
 
@@ -36,6 +37,8 @@ class Servers:
     """By service: a read-only connection as its role, or why there is none."""
     nc: Connection | str
     """The bus as `READER`, or why not."""
+    nats_answers: bool
+    """Whether the bus is there, even if it does not let `READER` in."""
 
     def has(self, service: str) -> bool:
         """Whether the database of a service can be asked."""
@@ -79,7 +82,7 @@ async def connected(site: Site) -> AsyncIterator[Servers]:
     """Everything that answers, closed at the end."""
     names = list(SERVICES)
     found = await asyncio.gather(*(_database(site.database_as(name), name) for name in names))
-    servers = Servers(site, dict(zip(names, found, strict=True)), await _bus(site, READER))
+    servers = Servers(site, dict(zip(names, found, strict=True)), *await _bus(site, READER))
     try:
         yield servers
     finally:
@@ -103,11 +106,11 @@ async def _database(url: str, schema: str) -> AsyncConnection[TupleRow] | str:
         return in_short(error)
 
 
-async def _bus(site: Site, user: str) -> Connection | str:
+async def _bus(site: Site, user: str) -> tuple[Connection | str, bool]:
     try:
-        return await as_user(site, user)
-    except JobplaneError as error:
-        return str(error)
+        return await as_user(site, user), True
+    except Unavailable as error:
+        return error.detail, error.code != _AWAY
 
 
 async def as_user(site: Site, user: str) -> Connection:
