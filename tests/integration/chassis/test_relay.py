@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -92,20 +93,21 @@ async def test_a_bus_killed_in_the_middle_of_a_batch_gets_the_rest_later(
 ) -> None:
     await fill(journal, 2500)
     monkeypatch.setattr("jobplane.chassis.relay._TIMEOUT_S", 0.5)
-    sent = 0
+    batches = 0
     killed = asyncio.Event()
-    publish = relaying.publish
+    publish_all = relaying.publish_all
 
-    async def count(*arguments: Any, **more: Any) -> None:
-        nonlocal sent
-        sent += 1
-        await publish(*arguments, **more)
-        if sent == 1600:
+    async def die_halfway(messages: Sequence[tuple[str, dict[str, str], bytes]]) -> None:
+        nonlocal batches
+        batches += 1
+        if batches == 2:
+            await publish_all(messages[:600])
             await relaying.flush()
             bus.kill()
             killed.set()
+        await publish_all(messages[600:] if batches == 2 else messages)
 
-    monkeypatch.setattr(relaying, "publish", count)
+    monkeypatch.setattr(relaying, "publish_all", die_halfway)
     async with running(relay):
         await killed.wait()
         bus.start()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -67,6 +67,25 @@ class Connection(Client):
         if self.is_reconnecting or self.is_connecting:
             raise NotConnected
         await super().publish(subject, payload, reply, headers)
+
+    async def publish_all(self, messages: Iterable[tuple[str, dict[str, str], bytes]]) -> None:
+        """Send many messages (subject, headers, body) in one write; headers must be without line breaks.
+
+        The library's `publish` checks each header with a pattern and wakes its writer for each message: three quarters
+        of what a message of ours costs.
+
+        Raises:
+            NotConnected: at once, while the connection is away.
+        """
+        if not self.is_connected:
+            raise NotConnected
+        pieces: list[bytes] = []
+        for subject, headers, body in messages:
+            block = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+            head = f"NATS/1.0\r\n{block}\r\n".encode()
+            pieces += (f"HPUB {subject} {len(head)} {len(head) + len(body)}\r\n".encode(), head, body, b"\r\n")
+        await self._send_command(b"".join(pieces))
+        await self._flush_pending()
 
     async def subscribe_sink(self, subject: str, sink: Sink) -> Callable[[], Awaitable[None]]:
         """Give every message on `subject` to `sink` as soon as it is read; the returned function ends that."""

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.errors import NoRespondersError
 
 from jobplane.chassis import bus, database, metrics, streams, tracing
+from jobplane.chassis.bus import Connection
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.envelope import EventRecord, event_headers
@@ -61,7 +61,7 @@ class Relay:
     def __init__(
         self,
         journal: Journal,
-        nc: Client,
+        nc: Connection,
         *,
         stream: str,
         source: str,
@@ -136,9 +136,10 @@ class Relay:
         while True:
             if self._last is None:
                 self._last = await self._verified_end()
-            events = _cut(await self._journal.after(self._last, BATCH_EVENTS))
-            if not events:
+            page = await self._journal.after(self._last, BATCH_EVENTS)
+            if not page:
                 return published
+            events = _cut(page)
             try:
                 with tracing.span(
                     "relay publish", traceparent=events[-1].traceparent, stream=self._stream, events=len(events)
@@ -149,6 +150,9 @@ class Relay:
                 continue
             self._last = self._relayed = events[-1].position
             published += len(events)
+            if len(events) == len(page) < BATCH_EVENTS and not self._wanted.is_set():
+                return published  # that was all there was
+            self._wanted.clear()
 
     async def _verified_end(self) -> int:
         try:
@@ -193,18 +197,26 @@ class Relay:
         return answer
 
     async def _publish(self, events: list[EventRecord], last: int) -> None:
-        """Publish one atomic batch; only its last message is answered, for all of them."""
+        """Publish one atomic batch; only its last message is answered, for all of them.
+
+        A single event goes without: the server keeps a batch in files of its own until it is complete.
+        """
+        expected = {"Nats-Expected-Last-Sequence": str(last)}
+        if len(events) == 1:
+            await self._commit(events[0], event_headers(events[0], self._source) | expected)
+            return
         batch = new_id()
-        for number, event in enumerate(events, start=1):
-            headers = event_headers(event, self._source)
-            headers["Nats-Batch-Id"] = batch
-            headers["Nats-Batch-Sequence"] = str(number)
-            if number == 1:
-                headers["Nats-Expected-Last-Sequence"] = str(last)
-            if number < len(events):
-                await self._nc.publish(self._subject_of(event), event.data, headers=headers)
-            else:
-                await self._commit(event, headers | {"Nats-Batch-Commit": "1"})
+        messages = [
+            (
+                self._subject_of(event),
+                event_headers(event, self._source) | {"Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)},
+                event.data,
+            )
+            for number, event in enumerate(events, start=1)
+        ]
+        messages[0][1].update(expected)
+        await self._nc.publish_all(messages[:-1])
+        await self._commit(events[-1], messages[-1][1] | {"Nats-Batch-Commit": "1"})
 
     async def _commit(self, event: EventRecord, headers: dict[str, str]) -> None:
         try:
