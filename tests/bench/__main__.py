@@ -10,13 +10,17 @@ from rich.console import Console
 
 from tests.bench import catalogue, suite, table
 from tests.bench.figures import Run, compare
-from tests.bench.site import Scale
+from tests.bench.site import Scale, Site
+
+_PAGE = 140
 
 
 def main() -> None:
     """See `--help`; exits 1 when a measurement failed, never because something is slow."""
     arguments = _parser().parse_args()
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PAGE)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended, too
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40), processors=[plain])
@@ -27,7 +31,8 @@ def main() -> None:
         if not benches:
             sys.exit(f"nothing is called {' or '.join(arguments.only)}: {', '.join(b.name for b in suite.BENCHES)}")
         status = Console(stderr=True, highlight=False)
-        run = suite.run(benches, Scale(quick=arguments.quick), lambda word: status.print(f"measuring {word}"))
+        site, scale = Site(arguments.peer_python), Scale(quick=arguments.quick)
+        run = suite.run(benches, site, scale, lambda word: status.print(f"measuring {word}"))
     if arguments.json:
         if arguments.json.exists():
             run = catalogue.in_order(run.onto(Run.read(arguments.json)))
@@ -46,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these (or the beginning of names)")
     parser.add_argument("--quick", action="store_true", help="little work, once each: does it run at all?")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure peers, too")
+    parser.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="interpreter that has the peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; those of a FILE that exists stay")
     parser.add_argument("--show", type=Path, metavar="FILE", help="measure nothing, show what was kept")
     parser.add_argument("--compare", type=Path, metavar="OLD", help="ratios to an older run that was kept")

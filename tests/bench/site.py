@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ class Scale:
 class Site:
     """One platform for all measurements that ask for it, and directories that are gone afterwards."""
 
+    peer_python: str = sys.executable
+    """The interpreter of the peers: not every peer runs with every version."""
     root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="jobplane-bench-")))
     _platform: Platform | None = None
 

@@ -12,7 +12,7 @@ from tests.bench import commands, footprint, lifecycles, machine, raw, recovery,
 from tests.bench.catalogue import measurement
 from tests.bench.figures import Run
 from tests.bench.missing import NotHere
-from tests.bench.peers import PEERS
+from tests.bench.peer_benches import PEERS
 from tests.bench.raw import Readings
 from tests.bench.site import Scale, Site
 
@@ -57,12 +57,11 @@ def chosen(only: Sequence[str], *, peers: bool) -> list[Bench]:
     return everything if peers else list(BENCHES)
 
 
-def run(benches: Sequence[Bench], scale: Scale, told: Callable[[str], None]) -> Run:
+def run(benches: Sequence[Bench], site: Site, scale: Scale, told: Callable[[str], None]) -> Run:
     """Measure; a bench that needs what is not here, or fails, is told as skipped."""
     where = machine.describe()
     found = []
     skipped: dict[str, str] = {}
-    site = Site()
     try:
         for bench in benches:
             values: dict[str, list[float]] = {}
