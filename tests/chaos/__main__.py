@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.chaos import report
-from tests.chaos.act import Scenario
+from tests.chaos.act import Result, Scenario
 from tests.chaos.rounds import Round, result_of
 from tests.chaos.scenarios import SCENARIOS
 
@@ -24,7 +24,8 @@ def main() -> None:
     asked = _arguments()
     if asked.summary:
         results = [result_of(told) for file in asked.summary for told in json.loads(Path(file).read_text())]
-        sys.stdout.write(report.markdown(results) + "\n")
+        sys.stdout.write(report.text(results) + "\n")
+        _write(asked.markdown, results)
         return
     if asked.list:
         sys.stdout.write(report.promises(SCENARIOS.values()) + "\n")
@@ -33,11 +34,15 @@ def main() -> None:
     chosen = _chosen(asked.scenario)
     results = list(Round(chosen, _seeds(asked), asked.minutes, asked.parallel, Path(asked.directory)).results())
     sys.stdout.write("\n" + report.text(results) + "\n")
-    if asked.markdown:
-        Path(asked.markdown).write_text(report.markdown(results) + "\n")
+    _write(asked.markdown, results)
     if asked.json:
         Path(asked.json).write_text(json.dumps(report.plain(results), indent=1) + "\n")
     sys.exit(any(result.violations for result in results))
+
+
+def _write(page: str | None, results: Sequence[Result]) -> None:
+    if page is not None:
+        Path(page).write_text(report.update(Path(page).read_text(), results, SCENARIOS.values()))
 
 
 def _arguments() -> argparse.Namespace:
@@ -48,7 +53,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--parallel", type=int, default=1, help="so many runs side by side")
     parser.add_argument("--minutes", type=float, help="begin no run after so many minutes")
     parser.add_argument("--list", action="store_true", help="show every scenario and what it asserts")
-    parser.add_argument("--markdown", metavar="FILE", help="write the table of results")
+    parser.add_argument("--markdown", metavar="FILE", help="renew the tables of a page (docs/reliability.md)")
     parser.add_argument("--json", metavar="FILE", help="write the results")
     parser.add_argument("--summary", metavar="FILE", nargs="+", help="only show one table of earlier --json files")
     parser.add_argument("--directory", default=tempfile.gettempdir(), help="where failed runs are kept")

@@ -46,6 +46,15 @@ def text(results: Sequence[Result]) -> str:
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
+def update(page: str, results: Sequence[Result], scenarios: Iterable[Scenario]) -> str:
+    """The page with the tables between its marks made anew."""
+    for mark, table in (("faults", promises(scenarios)), ("results", markdown(results))):
+        begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+        before, _, rest = page.partition(begin)
+        page = f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
+    return page
+
+
 def markdown(results: Sequence[Result]) -> str:
     """The same table, dated, with the machine it was made on."""
     lines = [f"| {' | '.join(row)} |" for row in rows(results)]

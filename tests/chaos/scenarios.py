@@ -20,7 +20,7 @@ def _mix(act: Act) -> None:
 def _any_fault(act: Act) -> None:
     victim = act.dice.choice(_VICTIMS)
     proxy = act.dice.choice((act.stage.bus_proxy, act.stage.database_proxy))
-    match act.dice.choice(("kill", "kill", "freeze", "down", "slow", "cut", "one way")):
+    match act.dice.choice(("kill", "kill", "freeze", "down", "wipe", "slow", "cut", "one way")):
         case "kill":
             act.faults.kill(_process(act, victim))
         case "freeze":
@@ -30,6 +30,8 @@ def _any_fault(act: Act) -> None:
             outage = act.dice.choice((act.faults.bus_down, act.faults.database_down))
             with outage():
                 act.pause(0.2, 2.5)
+        case "wipe":
+            act.faults.wipe_bus()
         case "slow":
             with act.faults.weather(proxy, Weather(latency_s=act.dice.uniform(0.01, 0.1))):
                 act.pause(0.5, 2.0)

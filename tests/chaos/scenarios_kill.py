@@ -32,6 +32,10 @@ def _frozen(victim: str, low: float, high: float) -> Callable[[Act], None]:
     return play
 
 
+def _nobody_was_orphaned(act: Act, _evidence: Evidence) -> None:
+    assert "job.orphaned.v1" not in act.events(), "an outage that workers have no part in orphaned a run"
+
+
 def _worker_dies(act: Act) -> None:
     jobs = [act.created("chaos.slow", seconds=1.5) for _ in range(4)]
     act.wait(lambda: _running(act, jobs), "the jobs are not started")
@@ -90,21 +94,23 @@ KILLED: Final = {
     "postgres": "transactions roll back or are committed, commands wait, everything reconnects",
 }
 FROZEN: Final = {
-    "jobs": (3.0, 5.5, "commands wait (and are delivered again), leases of workers that could not beat do not end"),
+    "jobs": (3.0, 5.5, "commands wait (and are delivered again), workers that could not beat keep their leases"),
     "gateway": (1.5, 4.0, "clients wait"),
     "audit": (3.0, 6.0, "catches up"),
     "health": (3.0, 6.0, "nobody else notices"),
     "nats": (3.0, 6.0, "nothing is orphaned or lost"),
-    "postgres": (3.0, 6.0, "commands wait, nothing is lost"),
+    "postgres": (3.0, 6.0, "commands wait, nothing is orphaned or lost"),
 }
 
 SCENARIOS: Final = (
     *(
-        Scenario(f"kill-{victim}", "kill -9 of any process", promise, _killed(victim))
+        Scenario(f"kill-{victim}", "kill -9 of any process", promise, _killed(victim), _nobody_was_orphaned)
         for victim, promise in KILLED.items()
     ),
     *(
-        Scenario(f"freeze-{victim}", "SIGSTOP of any process", promise, _frozen(victim, low, high))
+        Scenario(
+            f"freeze-{victim}", "SIGSTOP of any process", promise, _frozen(victim, low, high), _nobody_was_orphaned
+        )
         for victim, (low, high, promise) in FROZEN.items()
     ),
     Scenario(
