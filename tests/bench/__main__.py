@@ -31,7 +31,7 @@ def main() -> None:
         if not benches:
             sys.exit(f"nothing is called {' or '.join(arguments.only)}: {', '.join(b.name for b in suite.BENCHES)}")
         status = Console(stderr=True, highlight=False)
-        site, scale = Site(arguments.peer_python), Scale(quick=arguments.quick)
+        site, scale = Site(arguments.peer_python), Scale(arguments.quick, arguments.repetitions)
         run = suite.run(benches, site, scale, lambda word: status.print(f"measuring {word}"))
     if arguments.json:
         if arguments.json.exists():
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="just bench", description="Measure the platform here; asserts nothing.")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these (or the beginning of names)")
     parser.add_argument("--quick", action="store_true", help="little work, once each: does it run at all?")
+    parser.add_argument("--repetitions", type=int, metavar="N", help="of each measurement; usually 1 to 5")
     parser.add_argument("--peers", action=argparse.BooleanOptionalAction, default=True, help="measure peers, too")
     parser.add_argument("--peer-python", default=sys.executable, metavar="PATH", help="interpreter that has the peers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep the figures; those of a FILE that exists stay")

@@ -36,6 +36,8 @@ class Scale:
     """How much work a measurement does."""
 
     quick: bool = False
+    repetitions: int | None = None
+    """As many as each measurement thinks right, if none is given."""
 
     def of(self, full: int, quick: int) -> int:
         """The one or the other."""

@@ -53,8 +53,13 @@ def chosen(only: Sequence[str], *, peers: bool) -> list[Bench]:
     """Those to run, in order; all of ours where none is named, and the peers with `peers`."""
     everything = [*BENCHES, *(Bench(f"peer.{peer.name}", peer.measure) for peer in PEERS)]
     if only:
-        return [bench for bench in everything if any(bench.name.startswith(word) for word in only)]
+        return [bench for bench in everything if any(_means(word, bench.name) for word in only)]
     return everything if peers else list(BENCHES)
+
+
+def _means(word: str, name: str) -> bool:
+    """Whether a word is the beginning of a name, its plural, or the name of a figure that belongs to it."""
+    return name.startswith((word, word.removesuffix("s"))) or word.startswith(f"{name}.")
 
 
 def run(benches: Sequence[Bench], site: Site, scale: Scale, told: Callable[[str], None]) -> Run:
@@ -65,7 +70,7 @@ def run(benches: Sequence[Bench], site: Site, scale: Scale, told: Callable[[str]
     try:
         for bench in benches:
             values: dict[str, list[float]] = {}
-            repetitions = 1 if scale.quick else bench.repetitions
+            repetitions = 1 if scale.quick else scale.repetitions or bench.repetitions
             for number in range(repetitions):
                 told(f"{bench.name} {number + 1}/{repetitions}")
                 try:
