@@ -4,8 +4,10 @@ None of them is needed to measure ourselves; what is not installed is told and l
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -54,9 +56,13 @@ class PeerBench:
             counts = (str(scale.of(self.jobs, 100)), str(scale.of(200, 10)))
             command = ["-m", "tests.bench.peers.driving", self.name, mode, *counts]
             child = await asyncio.create_subprocess_exec(
-                site.peer_python, *command, cwd=ROOT, env=told, stdout=asyncio.subprocess.PIPE
+                site.peer_python, *command, cwd=ROOT, env=told, stdout=asyncio.subprocess.PIPE, start_new_session=True
             )
-            output, _ = await child.communicate()
+            try:
+                output, _ = await child.communicate()
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)  # its worker, if it ended without ending it
         if child.returncode:
             msg = f"{self.name} ended with {child.returncode}"
             raise RuntimeError(msg)
