@@ -33,6 +33,10 @@ KEEP_ALIVE_S: Final = 15.0
 CHECK_S: Final = 2.0
 """How soon a reader notices that its session ended."""
 _CHUNK: Final = 256
+_REST_S: Final = 0.005
+"""While somebody follows, events of so long come together: nobody sees the difference, and a busy stream is cheap."""
+_UNWATCHED_REST_S: Final = 0.25
+"""While nobody does, the ring is only kept for those who come back."""
 _LOOK_S: Final = 10.0
 _LOOK_FOR_MISSING_S: Final = 0.5
 """While a stream is missing that every installation has: relays make them at their first start."""
@@ -166,7 +170,8 @@ class LiveHub:
 
     async def _follow(self, stream: int) -> None:
         ring = self.ring
-        reader = self._stream_readers[stream] = StreamReader(self.nc, STREAMS[stream], ring.positions[stream] + 1)
+        start = ring.positions[stream] + 1
+        reader = self._stream_readers[stream] = StreamReader(self.nc, STREAMS[stream], start, rest_s=self._rest_s)
         async for messages in reader.batches():
             for sequence, headers, data in messages:
                 ring.append(Entry(stream, sequence, headers, data))
@@ -175,6 +180,15 @@ class LiveHub:
     def _wake(self) -> None:
         for wake in self._wakes:
             wake.set()
+
+    @property
+    def _rest_s(self) -> float:
+        return _REST_S if self._wakes else _UNWATCHED_REST_S
+
+    def _watched_or_not(self) -> None:
+        """The first reader came, or the last one went."""
+        for reader in self._stream_readers.values():
+            reader.rest(self._rest_s)
 
     def check_room(self) -> None:
         """Whether one more may follow.
@@ -189,12 +203,14 @@ class LiveHub:
         """What a reader gets: chunks of server-sent events after `cursor` (or from now on), until it should go."""
         wake = asyncio.Event()
         self._wakes.add(wake)
+        self._watched_or_not()
         try:
             async with aclosing(_Reader(self, cursor, still_valid, wake).run()) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:
             self._wakes.discard(wake)
+            self._watched_or_not()
 
     async def bounds(self, stream: int) -> Bounds | None:
         """What a stream has; none if it does not exist."""
