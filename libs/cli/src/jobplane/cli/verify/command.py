@@ -1,6 +1,7 @@
 """The command: what to look at, and how it ends."""
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -45,6 +46,8 @@ def verify(
     from jobplane.cli.verify import report, running  # noqa: PLC0415 - see above
 
     wanted = chosen(only)
+    # what the pool tries meanwhile is nothing to tell: how it ended is said once
+    logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)
     with report.Bars(Console(stderr=True, highlight=False)) as bars:
         heads, tallies = asyncio.run(running.verify(site.find(data), wanted, start, bars.advanced))
     if json_:

@@ -20,6 +20,7 @@ READER: Final = "audit-reader"
 """The NATS user: it may read the event streams, and nothing of ours is published with it."""
 PAGE: Final = 20_000
 """Rows of one page: some megabytes, and a snapshot of some hundred milliseconds."""
+_CONNECT_S: Final = 3.0
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 # A snapshot holds back vacuum as long as it lasts, so each page has one of its own. No parallel workers: the
@@ -121,7 +122,7 @@ async def opened(site: Site) -> AsyncIterator[Sources]:
     try:
         for schema in (*STREAMS, "audit"):
             pools[schema] = await database.open_pool(
-                site.database_as(schema), schema=schema, service="jobplane verify", max_size=1, timeout_s=5
+                site.database_as(schema), schema=schema, service="jobplane verify", max_size=1, timeout_s=_CONNECT_S
             )
         nc = await _bus(site)
         sources = Sources(pools, nc)
@@ -136,6 +137,8 @@ async def opened(site: Site) -> AsyncIterator[Sources]:
 
 async def _bus(site: Site) -> Connection | str:
     try:
-        return await bus.connect(site.nats_as(READER), user=site.nats_user(READER), name="jobplane verify", timeout_s=5)
+        return await bus.connect(
+            site.nats_as(READER), user=site.nats_user(READER), name="jobplane verify", timeout_s=_CONNECT_S
+        )
     except Unavailable as error:
         return str(error)
