@@ -51,6 +51,16 @@ def test_the_files_of_somebody_else_are_a_warning(data: DataDirectory, monkeypat
     assert ("owner of credentials.json", WARNING) in bad(configuration.check(data, {}))
 
 
+def test_a_directory_that_may_not_be_looked_at_is_a_failure(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(configuration, "_open_to_others", refuse)
+    assert bad(configuration.check(data, {})) == [("data directory", FAILURE)]
+
+
 @pytest.mark.parametrize(
     ("environment", "verdict", "says"),
     [

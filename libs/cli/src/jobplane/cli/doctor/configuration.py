@@ -35,7 +35,14 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 def check(data: DataDirectory, environment: Mapping[str, str]) -> list[Finding]:
     """Everything that needs no server."""
-    return [*_files(data), *_variables(environment), *_conflicts(data, environment)]
+    try:
+        found = list(_files(data))
+        contradictions = list(_contradictions(data, environment))
+    except OSError as error:
+        says = f"{error.filename or data.root} cannot be looked at: {error.strerror}"
+        advice = "Run this as the person who ran `jobplane up`."
+        return [_AREA.failure("data directory", says, advice), *_variables(environment)]
+    return [*found, *_variables(environment), *(contradictions or [_AREA.ok("servers", "nothing contradicts")])]
 
 
 def _files(data: DataDirectory) -> Iterator[Finding]:
@@ -100,31 +107,21 @@ def _refused(cls: type[BaseSettings], values: Mapping[str, str]) -> Iterator[tup
                 yield field.upper(), str(fault["msg"])
 
 
-def _conflicts(data: DataDirectory, environment: Mapping[str, str]) -> Iterator[Finding]:
-    before = _AREA
-    found = []
-    if environment.get("DATABASE_URL") and data.postgres.is_dir():
-        says = f"DATABASE_URL is set, but {data.root} has a database of its own"
-        found.append(
-            before.warning("servers", says, "Unset it, or use another --data directory: one of them is unused.")
-        )
-    if environment.get("NATS_URL") and (data.nats / "store").is_dir():
-        says = f"NATS_URL is set, but {data.root} has a bus of its own"
-        found.append(
-            before.warning("servers", says, "Unset it, or use another --data directory: one of them is unused.")
-        )
+def _contradictions(data: DataDirectory, environment: Mapping[str, str]) -> Iterator[Finding]:
+    for variable, server, place in (
+        ("DATABASE_URL", "database", data.postgres),
+        ("NATS_URL", "bus", data.nats / "store"),
+    ):
+        if environment.get(variable) and place.is_dir():
+            says = f"{variable} is set, but {data.root} has a {server} of its own"
+            yield _AREA.warning("servers", says, "Unset it, or use another --data directory: one of them is unused.")
     libpq = sorted(name for name in environment if name.startswith("PG") and name != "PG_BINDIR")
     if libpq and environment.get("DATABASE_URL"):
         says = f"{', '.join(libpq)} also tell how to reach the database"
-        found.append(
-            before.warning("servers", says, "Put it into DATABASE_URL, and unset these: they change what it means.")
-        )
+        yield _AREA.warning("servers", says, "Put it into DATABASE_URL and unset these: they change what it means.")
     if environment.get("JOBPLANE_URL"):
         says = "JOBPLANE_URL is set: other commands speak to that platform, this one looks at the data directory"
-        found.append(before.warning("servers", says, "Unset it if you mean the platform of this machine."))
+        yield _AREA.warning("servers", says, "Unset it if you mean the platform of this machine.")
     if "*" in environment.get("FORWARDED_ALLOW_IPS", ""):
         says = "FORWARDED_ALLOW_IPS believes every address"
-        found.append(
-            before.warning("proxies", says, "Name your proxies: anybody can forge the addresses in the audit log.")
-        )
-    yield from found or [before.ok("servers", "nothing contradicts")]
+        yield _AREA.warning("proxies", says, "Name your proxies: anybody can forge the addresses in the audit log.")
