@@ -50,10 +50,14 @@ BENCHES: Final = (
 
 
 def chosen(only: Sequence[str], *, peers: bool) -> list[Bench]:
-    """Those to run, in order; all of ours where none is named, and the peers with `peers`."""
+    """Those to run, in order; all of ours where none is named, and the peers with `peers`.
+
+    The disk and the loop are measured with whatever is named: without them two runs cannot be compared.
+    """
     everything = [*BENCHES, *(Bench(f"peer.{peer.name}", peer.measure) for peer in PEERS)]
     if only:
-        return [bench for bench in everything if any(_means(word, bench.name) for word in only)]
+        named = [bench for bench in everything if any(_means(word, bench.name) for word in only)]
+        return [*(bench for bench in everything[:1] if named and bench not in named), *named]
     return everything if peers else list(BENCHES)
 
 
