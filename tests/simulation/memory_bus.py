@@ -1,0 +1,243 @@
+"""A bus in memory: core NATS that may lose messages, and the work queue CMD that delivers until it is acknowledged."""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Final
+
+from nats.errors import TimeoutError as NatsTimeoutError
+
+from jobplane.contracts.topology import JOBS_INTAKE
+from tests.simulation.faults import Faults
+from tests.simulation.loop import PROCESS, Process
+
+_NEXT: Final = f"$JS.API.CONSUMER.MSG.NEXT.{JOBS_INTAKE.stream}.{JOBS_INTAKE.name}"
+_ACK: Final = "$JS.ACK."
+_DEAD: Final = "dlq."
+
+Headers = Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Message:
+    """What a subscription gets."""
+
+    subject: str
+    data: bytes
+    reply: str = ""
+    headers: Headers | None = None
+
+
+Callback = Callable[[Message], Awaitable[None]]
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """A wish to hear a subject (or all below a prefix), of one process."""
+
+    bus: "MemoryBus"
+    process: Process
+    subject: str
+    queue: str
+    callback: Callback
+    busy_until: dict[Process, float] = field(default_factory=dict)
+    """Messages of one sender arrive in their order."""
+
+    def hears(self, subject: str) -> bool:
+        """Whether messages to this subject are for it."""
+        if self.subject.endswith("*"):
+            return subject.startswith(self.subject[:-1]) and "." not in subject[len(self.subject) - 1 :]
+        return subject == self.subject
+
+    async def unsubscribe(self) -> None:
+        self.bus.subscriptions.discard(self)
+
+
+@dataclass(slots=True)
+class _Command:
+    """A message of the work queue."""
+
+    number: int
+    message: Message
+    deliveries: int = 0
+    due: float = 0.0
+    """When it is delivered again, unless it is acknowledged."""
+
+
+class MemoryBus:
+    """All connections' other side."""
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self.subscriptions = _Subscriptions()
+        self.server = Process("bus")
+        self.commands: dict[int, _Command] = {}
+        """Not acknowledged yet."""
+        self.dead: list[Message] = []
+        self._pulls: deque[list[object]] = deque()
+        self._numbers = count(1)
+
+    def send(self, message: Message) -> int:
+        """Core NATS; gives how many subscriptions it is on its way to."""
+        groups: dict[str, list[Subscription]] = {}
+        for one in self.subscriptions.alive():
+            if one.hears(message.subject):
+                groups.setdefault(one.queue or f"alone {id(one)}", []).append(one)
+        for members in groups.values():
+            if not self.faults.happens(self.faults.lost_message):
+                self._deliver(members[int(self.faults.dice.random() * len(members))], message)
+        return len(groups)
+
+    def _deliver(self, to: Subscription, message: Message) -> None:
+        loop = asyncio.get_running_loop()
+        sender = PROCESS.get()
+        at = max(to.busy_until.get(sender, 0.0), loop.time() + self.faults.delay_s())
+        to.busy_until[sender] = at
+        loop.call_at(at, _hear, to, message, context=to.process.context.copy())
+
+    # JetStream.
+
+    def enqueue(self, subject: str, data: bytes, headers: Headers) -> None:
+        """Store a command."""
+        number = next(self._numbers)
+        self.commands[number] = _Command(number, Message(subject, data, f"{_ACK}{number}", headers))
+        self.hand_out()
+
+    def pull(self, request: bytes, inbox: str) -> None:
+        """A consumer asks for messages."""
+        self._pulls.append([inbox, json.loads(request)["batch"]])
+        self.hand_out()
+
+    def acknowledge(self, reply: str, word: bytes) -> None:
+        """A consumer tells what it did with a message."""
+        command = self.commands.get(int(reply.removeprefix(_ACK)))
+        if command is None:
+            return
+        if word == b"+WPI":
+            self._wait(command)
+        elif not self.faults.happens(self.faults.doubled_command):
+            del self.commands[command.number]
+
+    def hand_out(self) -> None:
+        """Give every message that is due to whoever asked first."""
+        now = asyncio.get_running_loop().time()
+        for command in list(self.commands.values()):
+            if command.due <= now and (to := self._next_pull()) is not None:
+                command.deliveries += 1
+                self._wait(command)
+                self._deliver(to, command.message)
+
+    def _wait(self, command: _Command) -> None:
+        """It comes again when nobody acknowledges it in time."""
+        backoff = JOBS_INTAKE.backoff
+        wait_s = backoff[min(command.deliveries, len(backoff)) - 1].total_seconds()
+        loop = asyncio.get_running_loop()
+        command.due = loop.time() + wait_s
+        loop.call_at(command.due, self.hand_out, context=self.server.context)
+
+    def _next_pull(self) -> Subscription | None:
+        while self._pulls:
+            pull = self._pulls[0]
+            inbox, left = pull
+            listener = next((one for one in self.subscriptions.alive() if one.subject == inbox), None)
+            if listener is None or not isinstance(left, int) or left <= 0:
+                self._pulls.popleft()
+                continue
+            pull[1] = left - 1
+            return listener
+        return None
+
+
+class _Subscriptions:
+    """In the order in which they were made."""
+
+    def __init__(self) -> None:
+        self._all: dict[Subscription, None] = {}
+
+    def add(self, one: Subscription) -> None:
+        self._all[one] = None
+
+    def discard(self, one: Subscription) -> None:
+        self._all.pop(one, None)
+
+    def alive(self) -> list[Subscription]:
+        """Those whose process lives; a dead one's connection is closed."""
+        dead = [one for one in self._all if not one.process.alive]
+        for one in dead:
+            del self._all[one]
+        return list(self._all)
+
+
+def _hear(to: Subscription, message: Message) -> None:
+    """Callbacks of the product never wait, so they need no task."""
+    coroutine = to.callback(message).__await__()
+    try:
+        next(coroutine)
+    except StopIteration:
+        return
+    raise RuntimeError(f"the callback for {to.subject} waits")
+
+
+class MemoryNats:
+    """One process's connection: the part of `nats.aio.client.Client` that the product uses."""
+
+    is_connected = True
+    is_closed = False
+
+    def __init__(self, bus: MemoryBus, user: str) -> None:
+        self._bus = bus
+        self._user = user
+
+    def new_inbox(self) -> str:
+        """A subject that nobody else hears."""
+        return f"_INBOX_{self._user}.{next(self._bus._numbers)}"
+
+    async def publish(self, subject: str, data: bytes = b"", reply: str = "", headers: Headers | None = None) -> None:
+        """Send, without knowing whether it arrives."""
+        bus = self._bus
+        if subject.startswith(_ACK):
+            bus.acknowledge(subject, data)
+        elif subject == _NEXT:
+            bus.pull(data, reply)
+        else:
+            bus.send(Message(subject, data, reply, headers))
+
+    async def subscribe(self, subject: str, queue: str = "", cb: Callback | None = None) -> Subscription:
+        """Hear a subject."""
+        if cb is None:
+            raise NotImplementedError("only callbacks")
+        subscription = Subscription(self._bus, PROCESS.get(), subject, queue, cb)
+        self._bus.subscriptions.add(subscription)
+        return subscription
+
+    async def request(
+        self, subject: str, data: bytes = b"", timeout: float = 1.0, headers: Headers | None = None
+    ) -> Message:
+        """Ask and wait for the answer.
+
+        Raises:
+            nats.errors.TimeoutError: none came in time.
+        """
+        if subject.startswith(_DEAD):
+            await asyncio.sleep(self._bus.faults.delay_s())
+            self._bus.dead.append(Message(subject, data, headers=headers))
+            return Message(subject, b'{"stream":"DLQ","seq":1}')
+        answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        async def hear(message: Message) -> None:
+            if not answer.done():
+                answer.set_result(message)
+
+        inbox = self.new_inbox()
+        subscription = await self.subscribe(inbox, cb=hear)
+        try:
+            await self.publish(subject, data, inbox)
+            async with asyncio.timeout(timeout):
+                return await answer
+        except TimeoutError:
+            raise NatsTimeoutError from None
+        finally:
+            await subscription.unsubscribe()

@@ -1,0 +1,81 @@
+"""One jobs service: the product's own parts, put together as `jobplane.jobs.wiring` does, on store and bus in memory."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from nats.aio.client import Client
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.chassis.intake import Intake
+from jobplane.chassis.loops import Loop
+from jobplane.contracts.subjects import dead_letter
+from jobplane.contracts.topology import JOBS_INTAKE
+from jobplane.jobs import rescuer, scheduler
+from jobplane.jobs.beats import Beats
+from jobplane.jobs.claims import Claims
+from jobplane.jobs.effects import Effects, waiting
+from jobplane.jobs.handlers import CommandHandler
+from jobplane.jobs.leases import Leases
+from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.read_model import ReadModel
+from jobplane.jobs.reports import Reports
+from jobplane.jobs.store import Store
+from jobplane.jobs.subscribers import WorkerProtocol
+from jobplane.jobs.wishes import Settled
+from tests.simulation.memory_bus import MemoryBus, MemoryNats
+from tests.simulation.memory_database import MemoryDatabase
+from tests.simulation.memory_pool import MemoryPool, MemoryReadModel
+
+_SUM_UP_EVERY_S: Final = 5.0
+_BEAT_SERVICE_LEASE_MS: Final = 6000
+
+
+class Replica:
+    """A running jobs service; made inside the process that it is."""
+
+    def __init__(
+        self, name: str, database: MemoryDatabase, store: Store, bus: MemoryBus, settled: Callable[[str, Settled], None]
+    ) -> None:
+        self._name = name
+        self._settled = settled
+        pool = cast(AsyncConnectionPool, MemoryPool(database))
+        answers = cast(Client, MemoryNats(bus, "jobs"))
+        commands = cast(Client, MemoryNats(bus, "jobs-intake"))
+        ledger = Ledger(store, self._after_commit)
+        leases = Leases(Claims(ledger, pool))
+        self._effects = Effects(answers, name, leases.wake)
+        self._protocol = WorkerProtocol(answers, leases, Beats(ledger, pool), Reports(ledger), self._effects)
+        handler = CommandHandler(ledger, cast(ReadModel, MemoryReadModel(database)), commands)
+        self._intake = Intake(commands, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"))
+        self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
+        self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
+        served = rescuer.BeatService(pool, _the_bus_answers, lease_ms=_BEAT_SERVICE_LEASE_MS)
+        self._loops = [
+            self._scheduling,
+            Loop("beat service", served.run_once, served.every_s),
+            Loop("rescuer", rescuer.Rescuer(ledger, pool).run_once, rescuer.EVERY_S),
+            Loop("refusals", lambda: ledger.sum_up_refusals(database.now()), _SUM_UP_EVERY_S),
+        ]
+
+    async def run(self) -> None:
+        """Serve until killed."""
+        await self._protocol.start()
+        for loop in self._loops:
+            loop.start()
+        await self._intake.run(asyncio.Event())
+
+    def _after_commit(self, settled: Sequence[Settled]) -> None:
+        self._effects.after_commit(settled)
+        waits = [wait for wait in map(waiting, settled) if wait is not None]
+        if waits:
+            self._scheduler.expect(min(waits))
+        for one in settled:
+            self._settled(self._name, one)
+
+    def _schedule_again(self, wait_s: float) -> None:
+        asyncio.get_running_loop().call_later(wait_s, self._scheduling.nudge)
+
+
+async def _the_bus_answers() -> bool:
+    return True
