@@ -2,13 +2,13 @@
 
 import asyncio
 import functools
+from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import structlog
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
-from prometheus_client import Histogram
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import from_json
 
@@ -140,7 +140,7 @@ class ControlBus:
             flight.end()
             del self._flights[number]
         if outcome is not None:
-            _seconds_of(message.command.type).observe(flight.seconds)
+            _timed(message.command.type)(flight.seconds)
         return outcome
 
     async def _publish(self, message: CommandMessage, number: str) -> None:
@@ -209,8 +209,8 @@ class ControlBus:
 
 
 @functools.cache
-def _seconds_of(verb: str) -> Histogram:
-    return metrics.histogram("jobplane_command_seconds").labels(verb)
+def _timed(verb: str) -> Callable[[float], None]:
+    return metrics.histogram("jobplane_command_seconds").labels(verb).observe
 
 
 def _raised(problem: dict[str, Any]) -> Refused | Unavailable:
