@@ -196,7 +196,7 @@ def _expire(desk: _Desk, poll: _Poll) -> None:
 def _withdraw(desk: _Desk, poll: _Poll) -> None:
     """The worker wants no more jobs: only a look under way may still have some for it."""
     poll.over = True
-    if not desk.looking:
+    if not desk.looking and poll in desk.polls:  # it is not, when it was answered a moment ago
         poll.end([])
         desk.polls.remove(poll)
 
