@@ -17,7 +17,7 @@ class NoJobs:
 
 
 async def test_a_request_can_be_taken_back_more_than_once() -> None:
-    leases = Leases(cast(Claims, NoJobs()))
+    leases = Leases(cast("Claims", NoJobs()))
     request = LeaseRequest(request_id="request-1", worker="worker-1", kinds=["test.echo"], wait_ms=3000)
     back = request.model_copy(update={"wait_ms": 0, "repeated": True})
     async with asyncio.timeout(2):
