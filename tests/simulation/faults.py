@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import log
 from random import Random
+from typing import cast
 
 import psycopg
 
-from tests.simulation.loop import PROCESS, Process
+from tests.simulation.loop import PROCESS, Process, SimulatedLoop
 
 
 @dataclass(slots=True)
@@ -44,10 +45,15 @@ class Faults:
 
     async def way(self) -> None:
         """Go one way; a process may die on it."""
+        loop = cast(SimulatedLoop, asyncio.get_running_loop())
         if self.happens(self.crash):
-            asyncio.get_running_loop().call_soon(self.kill, PROCESS.get())
-            await asyncio.get_running_loop().create_future()
-        await asyncio.sleep(self.delay_s())
+            loop.call_soon(self.kill, PROCESS.get())
+            await loop.create_future()
+        await loop.pass_time(self.delay_s())
+
+    async def on_the_server(self) -> None:
+        """Let the server work for a while: it does not die."""
+        await cast(SimulatedLoop, asyncio.get_running_loop()).pass_time(self.delay_s())
 
     def connection(self) -> None:
         """Use the connection to the database.

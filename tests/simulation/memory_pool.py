@@ -16,6 +16,7 @@ from jobplane.jobs.store import Due
 from tests.simulation.memory_database import MemoryDatabase, Row, Session, row_lock
 
 Told = list[tuple[Any, ...]]
+_BODIES: Final = "SELECT ref, data FROM body WHERE ref = ANY(%s::uuid[])"
 _FIELDS: Final = tuple(field.name for field in fields(Job))
 
 
@@ -44,6 +45,7 @@ class MemoryConnection:
             rescuer._SERVED: self._served,
             ANY_DUE: self._any_due,
             claims._GIVEN: self._given,
+            _BODIES: self._bodies,
         }
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> "MemoryCursor":
@@ -157,6 +159,9 @@ class MemoryConnection:
                     (*columns, row.lease_until, row.traceparent, row.correlation_id, row.position, None, size)
                 )
         return found
+
+    async def _bodies(self, _session: Session, refs: Sequence[str]) -> Told:
+        return [(ref, self._database.bodies[ref][1].data) for ref in refs if ref in self._database.bodies]
 
 
 class MemoryCursor:

@@ -147,7 +147,7 @@ class MemoryWriting:
 
     async def _write(self, changes: Changes) -> None:
         database, session = self._database, self._session
-        await asyncio.sleep(database.faults.delay_s())
+        await database.faults.on_the_server()
         count = len(changes.events)
         if count:
             await database.locks.take(session, HEAD)
@@ -158,7 +158,7 @@ class MemoryWriting:
             for command_id, _, _ in changes.outcomes:
                 await database.locks.take(session, command_lock(command_id))
             staged = _staged(changes, base, database)
-            await asyncio.sleep(database.faults.delay_s())
+            await database.faults.on_the_server()
             database.check_unique(staged)
             database.faults.connection()
         except psycopg.Error:

@@ -145,7 +145,7 @@ class Worker:
 
     async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(LEASE_MS / 3000 * self.clock)
+            await asyncio.sleep((LEASE_MS / 3000 if self.runs else 1) * self.clock)
             if self.dice.random() < self.forgets and self.runs:
                 self.dice.choice(list(self.runs.values())).forgotten = True
             running = [

@@ -1,0 +1,66 @@
+"""The store in PostgreSQL is held to the same checks as the one in memory (tests/simulation/test_memory_store.py)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.chassis import database as databases
+from jobplane.chassis.journal import Journal
+from jobplane.contracts.ids import JobId
+from jobplane.jobs.postgres_store import PostgresStore
+from tests.integration.jobs.truth import assert_consistent, change, rows_of
+from tests.simulation.store_checks import Shelf, StoreChecks
+from tests.support import servers
+from tests.support.servers import Database
+
+
+@pytest.fixture
+def database(migrated_template: Database) -> Iterator[Database]:
+    copy = servers.copy_of(migrated_template)
+    change(copy.owner_url, "UPDATE beat_service SET since = now() - interval '1 day', served_until = 'infinity'")
+    yield copy
+    servers.drop(copy)
+
+
+@pytest.fixture
+async def pool(database: Database) -> AsyncIterator[AsyncConnectionPool]:
+    opened = await databases.open_pool(database.url("jobs"), schema="jobs", service="jobs", min_size=2)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def shelf(database: Database, pool: AsyncConnectionPool) -> Shelf:
+    async def ask(query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        return await asyncio.to_thread(rows_of, database.owner_url, query, parameters)
+
+    async def move(job_id: JobId, column: str, by: timedelta) -> None:
+        statement = f"UPDATE job SET {column} = {column} + %s WHERE id = %s"
+        assert await asyncio.to_thread(change, database.owner_url, statement, (by, job_id)) == 1
+
+    async def halt(reason: str | None) -> None:
+        await asyncio.to_thread(change, database.owner_url, "UPDATE journal_head SET halted = %s", (reason,))
+
+    async def counts() -> dict[tuple[str, str], int]:
+        return {(queue, status): n for queue, status, n in await ask("SELECT queue, status, n FROM job_count") if n}
+
+    async def positions() -> list[int]:
+        return [row[0] for row in await ask("SELECT pos FROM event ORDER BY pos")]
+
+    async def status(job_id: JobId) -> str:
+        return str((await ask("SELECT status FROM job WHERE id = %s", job_id))[0][0])
+
+    return Shelf(PostgresStore(Journal(pool)), pool, move, halt, counts, positions, status)
+
+
+class TestPostgresStore(StoreChecks):
+    """In PostgreSQL."""
+
+
+async def test_the_checks_leave_a_consistent_journal(shelf: Shelf, database: Database) -> None:
+    await StoreChecks().test_a_key_changes_hands_within_one_transaction(shelf)
+    assert_consistent(database.owner_url)
