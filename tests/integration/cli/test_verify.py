@@ -222,7 +222,7 @@ async def test_a_job_that_runs_while_beats_are_not_served_is_not_stuck(site: Sit
     )
     tally = (await look(site, "I7"))["I7"]
     assert told(tally) == ""
-    assert "beats are not served" in tally.notes[0]
+    assert "no beats are served" in tally.notes[0]
 
 
 async def test_a_new_epoch_is_no_gap(site: Site, database: Database) -> None:

@@ -53,5 +53,5 @@ async def check(sources: Sources, tally: Tally) -> None:
             f"the job {what}" + (f" {since:%Y-%m-%d %H:%M:%S} UTC" if since else ""), f"job {job_id}", _ADVICE
         )
     if served is not None and not served[0]:
-        tally.note(f"beats are not served since {served[1]} s (is the jobs service up?): nothing expires meanwhile")
+        tally.note(f"no beats are served for {served[1]} s (are jobs and bus up?): nothing expires meanwhile")
     tally.advance(count[0] if count else 0)
