@@ -16,6 +16,7 @@ from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from jobplane.chassis import database, metrics
+from jobplane.chassis.pace import Pace
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.topology import ConsumerSpec
 
@@ -76,6 +77,7 @@ class Intake:
         self._repair = repair
         self._buffer: deque[Delivery] = deque()
         self._arrived = asyncio.Event()
+        self._pace = Pace()
         self._outstanding = 0
         self._paused = False
         self._refused = ""
@@ -97,6 +99,7 @@ class Intake:
                 if self._refused:
                     await self._recover()
                 while self._buffer and not stop.is_set():
+                    await self._pace.begin()
                     await self._work(stop)
                     await self._pull(inbox)
         finally:

@@ -17,6 +17,7 @@ from jobplane.chassis import bus, database, metrics, streams, tracing
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
+from jobplane.chassis.pace import Pace
 from jobplane.contracts.envelope import EventRecord, event_headers
 from jobplane.contracts.errors import JobplaneError, Unavailable
 from jobplane.contracts.topology import stream as declared
@@ -79,6 +80,7 @@ class Relay:
         self._relayed = 0
         self._epoch = 0
         self._wanted = asyncio.Event()
+        self._pace = Pace()
         metrics.gauge("jobplane_relay_lag_events").labels(stream).set_function(self._lag)
 
     @property
@@ -136,6 +138,7 @@ class Relay:
         while True:
             if self._last is None:
                 self._last = await self._verified_end()
+            await self._pace.begin()
             page = await self._journal.after(self._last, BATCH_EVENTS)
             if not page:
                 return published
