@@ -91,6 +91,7 @@ KILLED: Final = {
     "audit": "catches up from its checkpoint: every event has one entry",
     "health": "nobody else notices",
     "nats": "everything reconnects, every acknowledged message is still there",
+    "fork-server": "all services end with it and are started again",
     "postgres": "transactions roll back or are committed, commands wait, everything reconnects",
 }
 FROZEN: Final = {

@@ -1,13 +1,19 @@
 """A checker that cannot fail is worthless: each invariant is shown what it must catch, and what it must let pass."""
 
+import inspect
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import ModuleType
 from typing import Any
 
 import pytest
 
+from tests.chaos import checker, evidence
+from tests.chaos import fold as fold_module
+from tests.chaos import history as history_module
 from tests.chaos.checker import STUCK, check
 from tests.chaos.evidence import Evidence, Journal, Message, Row
 from tests.chaos.fold import BrokenHistory, arrows, fold
@@ -299,6 +305,12 @@ def test_a_wiped_bus_may_only_lose_commands_that_were_not_decided() -> None:
     assert "I3" not in _found(lambda evidence, history: wipe(evidence, history, status=202, sent=19.0, mono=21.0))
     assert "I3" in _found(lambda evidence, history: wipe(evidence, history, status=201))
     assert "I3" in _found(lambda evidence, history: wipe(evidence, history, status=202, sent=21.0, mono=22.0))
+
+
+@pytest.mark.parametrize("module", [checker, evidence, fold_module, history_module])
+def test_the_checker_shares_no_code_with_the_product(module: ModuleType) -> None:
+    source = inspect.getsource(module)
+    assert re.findall(r"^\s*(?:from|import) jobplane", source, re.MULTILINE) == []
 
 
 def test_the_diagram_is_read_from_the_document() -> None:
