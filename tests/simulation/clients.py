@@ -12,6 +12,7 @@ from jobplane.contracts.actors import Actor, ActorKind, Role
 from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob, ForceRunJob, RetryJob
 from jobplane.contracts.envelope import REPLY_TO, CommandMessage, CommandOutcome
 from jobplane.contracts.ids import CommandId, JobId
+from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.subjects import job_command
 from tests.simulation.history import History
 from tests.simulation.memory_bus import Message, MemoryBus, MemoryNats
@@ -56,12 +57,20 @@ class Client:
 
     def _wanted(self) -> AnyJobCommand:
         thrown = self.dice.random()
-        if thrown < 0.5 or not self.history.jobs:
+        if thrown < 0.45 or not self.history.jobs:
             return self._creation()
-        job_id = self.dice.choice(self.history.jobs[-4:])
-        if thrown < 0.65:
-            return RetryJob(job_id=job_id)
-        return CancelJob(job_id=job_id) if thrown < 0.85 else ForceRunJob(job_id=job_id)
+        if thrown < 0.7:
+            return RetryJob(job_id=self._some_job(JobStatus.FAILED))
+        if thrown < 0.9:
+            return CancelJob(job_id=self._some_job(JobStatus.RUNNING))
+        return ForceRunJob(job_id=self._some_job(JobStatus.PENDING))
+
+    def _some_job(self, status: JobStatus) -> JobId:
+        """Mostly one that is in this status just now; whether it still is when the command arrives is another matter."""
+        fitting = [row.job.id for row in self.database.rows.values() if row.job.status is status]
+        if fitting and self.dice.random() < 0.75:
+            return self.dice.choice(fitting)
+        return self.dice.choice(self.history.jobs[-4:])
 
     def _creation(self) -> CreateJob:
         dice = self.dice

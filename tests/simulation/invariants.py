@@ -17,6 +17,7 @@ from jobplane.jobs.outcomes import KEY_REUSED
 from jobplane.jobs.rows import ready
 from tests.simulation.clients import FAR
 from tests.simulation.history import History
+from tests.simulation.memory_bus import MemoryBus
 from tests.simulation.memory_database import MemoryDatabase
 
 _ENDS: Final = {
@@ -78,16 +79,20 @@ class Evidence:
     database: MemoryDatabase
     history: History
     facts: list[Fact]
+    dead: frozenset[str]
+    """Ids of the commands among the dead letters."""
 
     @classmethod
-    def of(cls, database: MemoryDatabase, history: History) -> "Evidence":
+    def of(cls, database: MemoryDatabase, bus: MemoryBus, history: History) -> "Evidence":
+        """Everything that was left."""
+        dead = frozenset(json.loads(message.data)["command_id"] for message in bus.dead)
         facts = [Fact(position, event, json.loads(event.data)) for position, event in database.events]
-        return cls(database, history, facts)
+        return cls(database, history, facts, dead)
 
 
-def violations(database: MemoryDatabase, history: History) -> list[str]:
+def violations(database: MemoryDatabase, bus: MemoryBus, history: History) -> list[str]:
     """Everything that is wrong."""
-    evidence = Evidence.of(database, history)
+    evidence = Evidence.of(database, bus, history)
     return [f"{check.__name__}: {detail}" for check in CHECKS for detail in check(evidence)]
 
 
@@ -166,8 +171,8 @@ def commands_did_what_was_answered(evidence: Evidence) -> Iterator[str]:
         answers = [one for one in evidence.history.answers.get(command_id, ()) if not _says_nothing(one)]
         name = f"{asked.command.type} {command_id}"
         if stored is None:
-            if events or answers:
-                yield f"{name} has no outcome, but {len(events)} events and {len(answers)} answers"
+            if events or answers or command_id not in evidence.dead:
+                yield f"{name} has no outcome, {len(events)} events and {len(answers)} answers"
             continue
         for one in answers:
             told = (one.status, one.code, one.position, one.job_id)

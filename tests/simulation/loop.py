@@ -27,7 +27,7 @@ class Process:
         self.name = name
         self.alive = True
         self.frozen = False
-        self.ready: deque[asyncio.Handle] = deque()
+        self.ready: deque[Call] = deque()
         self.context = copy_context()
         self.context.run(PROCESS.set, self)
         self._tasks: list[tuple[asyncio.Task[Any], Context]] = []
@@ -65,6 +65,31 @@ OUTSIDE: Final = "outside"
 PROCESS: ContextVar[Process] = ContextVar("simulated_process")
 
 
+class Call:
+    """What a loop gives for something to be called: asyncio only ever cancels it, or asks when it is due."""
+
+    __slots__ = ("_args", "_callback", "_when", "context", "dead")
+
+    def __init__(self, callback: Callable[..., object], args: tuple[Any, ...], context: Context, when: float) -> None:
+        self._callback = callback
+        self._args = args
+        self._when = when
+        self.context = context
+        self.dead = False
+
+    def cancel(self) -> None:
+        self.dead = True
+
+    def cancelled(self) -> bool:
+        return self.dead
+
+    def when(self) -> float:
+        return self._when
+
+    def run(self) -> None:
+        self.context.run(self._callback, *self._args)
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """Runs processes; `now` is virtual and in seconds."""
 
@@ -77,7 +102,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """What nobody caught."""
         self._dice = dice.random
         self._runnable: list[Process] = []
-        self._timers: list[tuple[float, int, asyncio.TimerHandle | asyncio.Future[None]]] = []
+        self._timers: list[tuple[float, int, Call | asyncio.Future[None]]] = []
         self._numbers = 0
         self.outside = Process(OUTSIDE)
         """What nobody kills."""
@@ -126,37 +151,40 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         if not runnable:
             self._advance()
             return
-        place = int(self._dice() * len(runnable))
+        place = int(self._dice() * len(runnable)) if len(runnable) > 1 else 0
         process = runnable[place]
-        handle = process.ready.popleft()
-        if not process.ready:
+        call = process.ready.popleft()
+        if not process.ready:  # the last of the list takes its place
             runnable[place] = runnable[-1]
             runnable.pop()
-        if not handle.cancelled():
-            self.steps += 1
-            handle._run()
+        if call.dead:
+            return
+        self.steps += 1
+        try:
+            call.run()
+        except Exception as error:  # noqa: BLE001 - whatever nobody caught is a bug of somebody, not of the loop
+            self.problems.append(f"{process.name}: {error!r}")
 
     def _advance(self) -> None:
         """Nobody has anything to do: it is the time of the next timer, and of those of the same instant."""
         timers = self._timers
-        while timers and timers[0][2].cancelled():
-            heapq.heappop(timers)
         if not timers:
             raise Standstill
         self.now = max(self.now, timers[0][0])
         while timers and timers[0][0] <= self.now:
             waiting = heapq.heappop(timers)[2]
-            if isinstance(waiting, asyncio.Future):
+            if isinstance(waiting, Call):
+                if not waiting.dead:
+                    self._enqueue(waiting)
+            else:
                 _wake(waiting)
-            elif not waiting.cancelled():
-                self._enqueue(waiting, cast(_Contextual, waiting)._context)
 
-    def _enqueue(self, handle: asyncio.Handle, context: Context) -> None:
-        process = context.get(PROCESS, self.outside)
+    def _enqueue(self, call: Call) -> None:
+        process = call.context.get(PROCESS, self.outside)
         if process.alive:
             if not process.ready and not process.frozen:
                 self._runnable.append(process)
-            process.ready.append(handle)
+            process.ready.append(call)
 
     async def pass_time(self, seconds: float) -> None:
         """`asyncio.sleep`, at a third of the price: it is what a simulation does most."""
@@ -172,27 +200,23 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        context = context or copy_context()
-        handle = asyncio.Handle(callback, args, self, context)
-        self._enqueue(handle, context)
-        return handle
+    ) -> Call:
+        call = Call(callback, args, context or copy_context(), self.now)
+        self._enqueue(call)
+        return call
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    ) -> Call:
         return self.call_at(self.now + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        handle = asyncio.TimerHandle(when, callback, args, self, context or copy_context())
+    ) -> Call:
+        call = Call(callback, args, context or copy_context(), when)
         self._numbers += 1
-        heapq.heappush(self._timers, (when, self._numbers, handle))
-        return handle
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """It is passed over when its time comes."""
+        heapq.heappush(self._timers, (when, self._numbers, call))
+        return call
 
     def create_task(  # type: ignore[override]
         self, coro: Coroutine[Any, Any, Result], *, name: str | None = None, context: Context | None = None
@@ -218,10 +242,6 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._runnable.clear()
         self._timers.clear()
         self.close()
-
-
-class _Contextual(Protocol):
-    _context: Context
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -36,7 +36,7 @@ Callback = Callable[[Message], Awaitable[None]]
 
 @dataclass(eq=False, slots=True)
 class Subscription:
-    """A wish to hear a subject (or all below a prefix), of one process."""
+    """A wish to hear a subject, or all that are one word longer (`*`), of one process."""
 
     bus: "MemoryBus"
     process: Process
@@ -45,12 +45,6 @@ class Subscription:
     callback: Callback
     busy_until: dict[Process, float] = field(default_factory=dict)
     """Messages of one sender arrive in their order."""
-
-    def hears(self, subject: str) -> bool:
-        """Whether messages to this subject are for it."""
-        if self.subject.endswith("*"):
-            return subject.startswith(self.subject[:-1]) and "." not in subject[len(self.subject) - 1 :]
-        return subject == self.subject
 
     async def unsubscribe(self) -> None:
         self.bus.subscriptions.discard(self)
@@ -77,19 +71,17 @@ class MemoryBus:
         self.commands: dict[int, _Command] = {}
         """Not acknowledged yet."""
         self.dead: list[Message] = []
-        self._pulls: deque[list[object]] = deque()
+        self._pulls: deque[tuple[str, int]] = deque()
         self._numbers = count(1)
 
-    def send(self, message: Message) -> int:
-        """Core NATS; gives how many subscriptions it is on its way to."""
+    def send(self, message: Message) -> None:
+        """Core NATS: everybody who listens gets it, but of a queue group only one; or it is lost."""
         groups: dict[str, list[Subscription]] = {}
-        for one in self.subscriptions.alive():
-            if one.hears(message.subject):
-                groups.setdefault(one.queue or f"alone {id(one)}", []).append(one)
+        for one in self.subscriptions.of(message.subject):
+            groups.setdefault(one.queue or f"alone {id(one)}", []).append(one)
         for members in groups.values():
             if not self.faults.happens(self.faults.lost_message):
                 self._deliver(members[int(self.faults.dice.random() * len(members))], message)
-        return len(groups)
 
     def _deliver(self, to: Subscription, message: Message) -> None:
         loop = asyncio.get_running_loop()
@@ -108,7 +100,7 @@ class MemoryBus:
 
     def pull(self, request: bytes, inbox: str) -> None:
         """A consumer asks for messages."""
-        self._pulls.append([inbox, json.loads(request)["batch"]])
+        self._pulls.append((inbox, json.loads(request)["batch"]))
         self.hand_out()
 
     def acknowledge(self, reply: str, word: bytes) -> None:
@@ -140,35 +132,34 @@ class MemoryBus:
 
     def _next_pull(self) -> Subscription | None:
         while self._pulls:
-            pull = self._pulls[0]
-            inbox, left = pull
-            listener = next((one for one in self.subscriptions.alive() if one.subject == inbox), None)
-            if listener is None or not isinstance(left, int) or left <= 0:
-                self._pulls.popleft()
-                continue
-            pull[1] = left - 1
-            return listener
+            inbox, left = self._pulls[0]
+            listeners = self.subscriptions.of(inbox)
+            if left and listeners:
+                self._pulls[0] = inbox, left - 1
+                return listeners[0]
+            self._pulls.popleft()
         return None
 
 
 class _Subscriptions:
-    """In the order in which they were made."""
+    """Who hears what, in the order of subscribing."""
 
     def __init__(self) -> None:
-        self._all: dict[Subscription, None] = {}
+        self._by_subject: dict[str, list[Subscription]] = {}
 
     def add(self, one: Subscription) -> None:
-        self._all[one] = None
+        self._by_subject.setdefault(one.subject, []).append(one)
 
     def discard(self, one: Subscription) -> None:
-        self._all.pop(one, None)
+        self._by_subject[one.subject].remove(one)
+        if not self._by_subject[one.subject]:
+            del self._by_subject[one.subject]
 
-    def alive(self) -> list[Subscription]:
-        """Those whose process lives; a dead one's connection is closed."""
-        dead = [one for one in self._all if not one.process.alive]
-        for one in dead:
-            del self._all[one]
-        return list(self._all)
+    def of(self, subject: str) -> list[Subscription]:
+        """Those that hear a subject and whose process lives: a dead one's connection is closed."""
+        wild = f"{subject.rpartition('.')[0]}.*"
+        both = (*self._by_subject.get(subject, ()), *self._by_subject.get(wild, ()))
+        return [one for one in both if one.process.alive]
 
 
 def _hear(to: Subscription, message: Message) -> None:

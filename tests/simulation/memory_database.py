@@ -144,7 +144,8 @@ class MemoryDatabase:
         self.on_commit = on_commit
         self.locks = Locks()
         self.server = Process("database")
-        self.sessions: set[Session] = set()
+        self.sessions: dict[Session, None] = {}
+        """In the order of their beginning."""
         self.events: list[tuple[int, NewEvent]] = []
         self.rows: dict[JobId, Row] = {}
         self.bodies: dict[str, tuple[JobId, NewBody]] = {}
@@ -165,14 +166,14 @@ class MemoryDatabase:
     def begin(self) -> Session:
         """A transaction of the process that asks."""
         session = Session(PROCESS.get(None))
-        self.sessions.add(session)
+        self.sessions[session] = None
         return session
 
     def end(self, session: Session) -> None:
         """Forget what was not committed, and let others go on."""
         if not session.over:
             self.locks.release(session)
-            self.sessions.discard(session)
+            self.sessions.pop(session, None)
 
     def lost(self, process: Process) -> None:
         """A process is dead: its sessions are rolled back, as soon as the server notices."""

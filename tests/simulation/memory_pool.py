@@ -36,17 +36,6 @@ class MemoryConnection:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
-        self._known: Mapping[str, Callable[..., Coroutine[None, None, Told]]] = {
-            beats._EXTEND: self._extend,
-            beats._STOPPING: self._stopping,
-            beats._UNMENTIONED: self._unmentioned,
-            scheduler._READY: self._ready,
-            scheduler._NEXT: self._next,
-            rescuer._SERVED: self._served,
-            ANY_DUE: self._any_due,
-            claims._GIVEN: self._given,
-            _BODIES: self._bodies,
-        }
 
     async def execute(self, statement: str, parameters: Sequence[Any] = ()) -> "MemoryCursor":
         """One round trip; what it does stays done even if its answer is lost."""
@@ -55,7 +44,7 @@ class MemoryConnection:
         database.faults.connection()
         session = database.begin()
         try:
-            told = await self._known[statement](session, *parameters)
+            told = await _KNOWN[statement](self, session, *parameters)
         finally:
             if session.owner is None or session.owner.alive:
                 database.end(session)
@@ -162,6 +151,19 @@ class MemoryConnection:
 
     async def _bodies(self, _session: Session, refs: Sequence[str]) -> Told:
         return [(ref, self._database.bodies[ref][1].data) for ref in refs if ref in self._database.bodies]
+
+
+_KNOWN: Final[Mapping[str, Callable[..., Coroutine[None, None, Told]]]] = {
+    beats._EXTEND: MemoryConnection._extend,
+    beats._STOPPING: MemoryConnection._stopping,
+    beats._UNMENTIONED: MemoryConnection._unmentioned,
+    scheduler._READY: MemoryConnection._ready,
+    scheduler._NEXT: MemoryConnection._next,
+    rescuer._SERVED: MemoryConnection._served,
+    ANY_DUE: MemoryConnection._any_due,
+    claims._GIVEN: MemoryConnection._given,
+    _BODIES: MemoryConnection._bodies,
+}
 
 
 class MemoryCursor:

@@ -1,7 +1,6 @@
 """The store in memory is held to the same checks as the one in PostgreSQL (tests/integration/jobs/test_store.py)."""
 
 import asyncio
-from collections import Counter
 from dataclasses import fields, replace
 from datetime import timedelta
 from random import Random
@@ -76,4 +75,4 @@ async def test_locks_are_not_left_behind() -> None:
     assert len(database.locks) == 0
     assert not waiting.done()
     waiting.cancel()
-    assert Counter(database.sessions) == Counter()
+    assert not database.sessions

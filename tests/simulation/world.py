@@ -6,6 +6,7 @@ import os
 import random
 import secrets
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ class World:
         """Live through it, and judge."""
         self.dice = Random(self.seed)
         self.loop = SimulatedLoop(Random(self.dice.random()))
-        with _nothing_by_chance(self.dice.random()), _errors_into(self.problems):
+        with _nothing_by_chance(self.dice.random(), self.loop.time), _errors_into(self.problems):
             try:
                 self.loop.run(self._live())
             except Standstill:
@@ -272,7 +273,7 @@ class World:
     def _judge(self) -> list[str]:
         asyncio._set_running_loop(self.loop)
         try:
-            wrong = [*self.problems, *invariants.violations(self.database, self.history)]
+            wrong = [*self.problems, *invariants.violations(self.database, self.bus, self.history)]
             for part in self.parts.values():
                 self.loop.kill(part.process)
             self.loop.kill(self.database.server)
@@ -299,8 +300,8 @@ class World:
 
 
 @contextmanager
-def _nothing_by_chance(seed: float) -> Iterator[None]:
-    """Ids, tokens, salts and jitter come from the seed too."""
+def _nothing_by_chance(seed: float, now: Callable[[], float]) -> Iterator[None]:
+    """Ids, tokens, salts and jitter come from the seed too, and there is no clock but that of the loop."""
     dice = Random(seed)
     numbers = count(1)
     state = random.getstate()
@@ -309,6 +310,7 @@ def _nothing_by_chance(seed: float) -> Iterator[None]:
         patches.enter_context(
             mock.patch.object(uuid_utils, "uuid7", lambda: f"019a0000-0000-7000-8000-{next(numbers):012x}")
         )
+        patches.enter_context(mock.patch.object(time, "monotonic", now))
         patches.enter_context(mock.patch.object(os, "urandom", dice.randbytes))
         patches.enter_context(mock.patch.object(secrets, "token_hex", lambda size: dice.randbytes(size).hex()))
         try:
