@@ -8,12 +8,13 @@ from enum import IntEnum
 from typing import Any, Final
 
 import structlog
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock
 from jobplane.chassis.arrays import plain, texts
+from jobplane.chassis.exchange import Parameter, Rows, Statement, exchange, rollback
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import EventRecord
@@ -68,6 +69,10 @@ class LockOrder(IntEnum):
     """The journal's head; under it, command ids (sorted) and counters."""
 
 
+Step = tuple[LockOrder, str, Sequence[Parameter]]
+"""What a statement locks, its text with ``%s`` for each parameter, and the parameters."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewEvent:
     """An event to append; `data` is the JSON text of its body, kept and published byte for byte."""
@@ -86,35 +91,33 @@ class NewEvent:
     at: datetime | None = None
 
 
-class Transaction:
-    """One transaction of one writer, in pipeline mode: statements are queued until a result is fetched."""
+class _Locks:
+    """What a transaction has locked so far."""
 
-    def __init__(self, conn: AsyncConnection[Any]) -> None:
-        self.conn = conn
-        self._locked = LockOrder.NOTHING
-        self._appending: tuple[AsyncCursor[Any], int] | None = None
-        self.head: int | None = None
-        """The last position of this transaction, if it appended; for `finish` known after the block."""
+    def __init__(self) -> None:
+        self._last = LockOrder.NOTHING
 
-    async def execute(self, statement: str, parameters: Sequence[Any], lock: LockOrder) -> AsyncCursor[Any]:
-        """Queue a statement that takes such locks; it is prepared, because each is used again and again.
-
-        Raises:
-            RuntimeError: its locks come before one that is already held, which could deadlock.
-        """
-        self.locking(lock)
-        return await self.conn.execute(statement, parameters, prepare=True)
-
-    def locking(self, what: LockOrder) -> None:
+    def take(self, what: LockOrder) -> None:
         """Announce the next lock.
 
         Raises:
             RuntimeError: it comes before one that is already held, which could deadlock.
         """
-        if what < self._locked:
-            msg = f"lock order violated: {what.name} after {self._locked.name}"
+        if what < self._last:
+            msg = f"lock order violated: {what.name} after {self._last.name}"
             raise RuntimeError(msg)
-        self._locked = what
+        self._last = what
+
+
+class Transaction:
+    """One transaction of one writer, in pipeline mode: statements are queued until a result is fetched."""
+
+    def __init__(self, conn: AsyncConnection[Any]) -> None:
+        self.conn = conn
+        self._locks = _Locks()
+        self.locking = self._locks.take
+        self.head: int | None = None
+        """The last position of this transaction, if it appended."""
 
     async def append(self, events: Sequence[NewEvent]) -> int:
         """Take the next positions and insert the events in the given order; gives the first position (0 for no events).
@@ -124,32 +127,59 @@ class Transaction:
         """
         if not events:
             return 0
-        await self.finish(_APPEND_ALONE, append_parameters(events), len(events))
-        await self.appended()
-        return (self.head or 0) - len(events) + 1
+        self.locking(LockOrder.HEAD)
+        cursor = await self.conn.execute(_APPEND_ALONE, append_parameters(events))
+        base = _base(await cursor.fetchall())
+        self.head = base + len(events)
+        return base + 1
 
-    async def finish(self, statement: str, parameters: Sequence[Any], events: int) -> None:
-        """Queue the last statement, one with `APPEND` that gives `base`: it travels together with the COMMIT."""
-        self._appending = (await self.execute(statement, parameters, LockOrder.HEAD), events)
 
-    async def appended(self) -> None:
-        """Learn the positions that were taken.
+class Exchange:
+    """One transaction of one writer in two round trips: what it reads, then what it writes together with the COMMIT."""
+
+    def __init__(self, conn: AsyncConnection[Any]) -> None:
+        self._conn = conn
+        self._locks = _Locks()
+        self._last: list[Statement] = []
+        self._events = 0
+        self.head: int | None = None
+        """The last position of this transaction, if it appended; known after the block."""
+
+    async def read(self, *steps: Step) -> list[Rows]:
+        """Begin, and run these statements; gives the rows of each."""
+        _, *found = await exchange(self._conn, ("BEGIN", ()), *self._statements(steps))
+        return found
+
+    def finish(self, *steps: Step, events: int = 0) -> None:
+        """Run these statements at the end of the block; if there are events, the last has `APPEND` and gives `base`."""
+        self._last = self._statements(steps)
+        self._events = events
+
+    async def commit(self) -> None:
+        """Run what is left.
 
         Raises:
             Unavailable: the journal is halted (`journal_diverged`), and nothing was written.
         """
-        if self._appending is None:
-            return
-        cursor, events = self._appending
-        row = await cursor.fetchone()
-        self._appending = None
-        if row is None:
-            detail = "Writes are halted: journal and bus disagree. Run 'jobplane status' and open a new epoch."
-            raise Unavailable(detail, code=HALTED, retry_after_s=60)
-        self.head = int(row[0]) + events
+        *found, _ = await exchange(self._conn, *self._last, ("COMMIT", ()))
+        if self._events:
+            self.head = _base(found[-1]) + self._events
+
+    def _statements(self, steps: Sequence[Step]) -> list[Statement]:
+        for lock, _, _ in steps:
+            self._locks.take(lock)
+        return [(text, parameters) for _, text, parameters in steps]
 
 
-def append_parameters(events: Sequence[NewEvent]) -> list[Any]:
+def _base(rows: Sequence[Sequence[Any]]) -> int:
+    """The position before the first that was taken."""
+    if not rows:
+        detail = "Writes are halted: journal and bus disagree. Run 'jobplane status' and open a new epoch."
+        raise Unavailable(detail, code=HALTED, retry_after_s=60)
+    return int(rows[0][0])
+
+
+def append_parameters(events: Sequence[NewEvent]) -> list[Parameter]:
     """The parameters of `APPEND`."""
     now = clock.now()
     actors: dict[Actor, str] = {}
@@ -194,13 +224,31 @@ class Journal:
             try:
                 async with conn.pipeline(), conn.transaction():
                     yield tx
-                await tx.appended()
             finally:
                 # A statement that fails with COMMIT already queued behind it leaves the failed transaction open.
                 if conn.info.transaction_status in {TransactionStatus.INERROR, TransactionStatus.INTRANS}:
                     await conn.rollback()
-        if tx.head is not None:
-            self.head = max(self.head, tx.head)
+        self._appended(tx.head)
+
+    @asynccontextmanager
+    async def exchange(self) -> AsyncIterator[Exchange]:
+        """A transaction of a writer that knows all it will read, and then all it will write.
+
+        Committed at the end of the block, undone (positions too) by an exception.
+        """
+        async with self.pool.connection() as conn:
+            tx = Exchange(conn)
+            try:
+                yield tx
+                await tx.commit()
+            except BaseException:
+                await rollback(conn)
+                raise
+        self._appended(tx.head)
+
+    def _appended(self, head: int | None) -> None:
+        if head is not None:
+            self.head = max(self.head, head)
             self.on_append()
 
     async def after(self, position: int, limit: int) -> list[EventRecord]:

@@ -9,10 +9,9 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, assert_never
 
-from psycopg import AsyncCursor
-
 from jobplane.chassis.arrays import bytes_, plain, texts
-from jobplane.chassis.journal import APPEND, Journal, LockOrder, Transaction, append_parameters
+from jobplane.chassis.exchange import Parameter
+from jobplane.chassis.journal import APPEND, Exchange, Journal, LockOrder, Step, append_parameters
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
@@ -136,9 +135,10 @@ _INSERT_JOBS: Final = f"""created AS (
         head.base + u.n
     FROM head, {_unnest(_NEW)}
 )"""  # noqa: S608 - constants
-# A key that is given up in this transaction is free before somebody else in it takes it.
+# A key that is given up in this transaction is free before somebody else in it takes it; not while writes are halted.
 _FREE_KEYS: Final = """
-UPDATE job SET status = u.status FROM unnest(%s::uuid[], %s::text[]) AS u (id, status) WHERE job.id = u.id
+WITH head AS (SELECT FROM journal_head WHERE halted IS NULL FOR UPDATE)
+UPDATE job SET status = u.status FROM head, unnest(%s::uuid[], %s::text[]) AS u (id, status) WHERE job.id = u.id
 """
 
 
@@ -176,71 +176,77 @@ class PostgresStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["PostgresWriting"]:
-        """One transaction in three round trips: lock and read, write, commit; the last two travel together."""
-        async with self._journal.transaction() as tx:
-            writing = PostgresWriting(tx)
-            yield writing
-        writing.head = tx.head
+        """One transaction in two round trips: lock and read, then write and commit."""
+        async with self._journal.exchange() as tx:
+            yield PostgresWriting(tx)
 
 
 class PostgresWriting:
     """One transaction; see `store.Writing`."""
 
-    def __init__(self, tx: Transaction) -> None:
+    def __init__(self, tx: Exchange) -> None:
         self._tx = tx
-        self.head: int | None = None
+
+    @property
+    def head(self) -> int | None:
+        """After the block: the position of the last event, if any was written."""
+        return self._tx.head
 
     async def read(self, selection: Selection, known: Known) -> Found:
         """Lock and look up."""
-        holders = await self._lock_keys(known)
         locked, parameters = _selected(selection)
         if known.command_ids:
             parameters = [*parameters, plain(known.command_ids)]
         query = _READ.format(locked=locked, stored=_STORED if known.command_ids else "NULL::json")
-        found = await (await self._tx.execute(query, parameters, LockOrder.ROWS)).fetchall()
+        *keys, found = await self._tx.read(*_lock_keys(known), (LockOrder.ROWS, query, parameters))
         return Found(
             held=[rows.held(row[2:]) for row in found if row[2] is not None],
             now=max(row[0] for row in found),
             stored={row[0]: outcomes.stored(row) for told in found if told[1] for row in told[1]},
-            holders={(kind, key): holder for kind, key, holder in await holders.fetchall()} if holders else {},
+            holders={(kind, key): holder for kind, key, holder in keys[-1]} if keys else {},
         )
-
-    async def _lock_keys(self, known: Known) -> AsyncCursor[Any] | None:
-        if not known.unique_keys and not known.retried:
-            return None
-        kinds, keys = texts(kind for kind, _ in known.unique_keys), texts(key for _, key in known.unique_keys)
-        parameters = (kinds, keys, plain(known.retried))
-        await self._tx.execute(_LOCK_KEYS, parameters, LockOrder.UNIQUE_KEYS)
-        return await self._tx.execute(_HOLDERS, parameters, LockOrder.UNIQUE_KEYS)
 
     async def write(self, changes: Changes) -> None:
         """Write everything in one statement."""
         if not changes.events:
-            if changes.outcomes:
-                await self._tx.execute(_OUTCOMES_ALONE, _outcome_parameters(changes.outcomes), LockOrder.HEAD)
+            alone = (LockOrder.HEAD, _OUTCOMES_ALONE, _outcome_parameters(changes.outcomes))
+            self._tx.finish(*([alone] if changes.outcomes else []))
             return
-        freed = _freed(changes.rows)
-        if freed:
-            parameters = (plain(item.job.id for item in freed), plain(item.job.status for item in freed))
-            await self._tx.execute(_FREE_KEYS, parameters, LockOrder.ROWS)
         parts = [(APPEND, append_parameters(changes.events)), *_parts(changes)]
         statement = "WITH " + ", ".join(text for text, _ in parts) + " SELECT base FROM head"  # noqa: S608 - constants
-        await self._tx.finish(statement, [*chain.from_iterable(told for _, told in parts)], len(changes.events))
+        step = (LockOrder.HEAD, statement, [*chain.from_iterable(told for _, told in parts)])
+        self._tx.finish(*_free_keys(changes.rows), step, events=len(changes.events))
 
 
-def _selected(selection: Selection) -> tuple[str, list[Any]]:
+def _lock_keys(known: Known) -> list[Step]:
+    if not known.unique_keys and not known.retried:
+        return []
+    kinds, keys = texts(kind for kind, _ in known.unique_keys), texts(key for _, key in known.unique_keys)
+    parameters = (kinds, keys, plain(known.retried))
+    return [(LockOrder.UNIQUE_KEYS, _LOCK_KEYS, parameters), (LockOrder.UNIQUE_KEYS, _HOLDERS, parameters)]
+
+
+def _free_keys(changed: Sequence[tuple[Held, int]]) -> list[Step]:
+    freed = _freed(changed)
+    if not freed:
+        return []
+    parameters = (plain(item.job.id for item in freed), plain(item.job.status for item in freed))
+    return [(LockOrder.HEAD, _FREE_KEYS, parameters)]
+
+
+def _selected(selection: Selection) -> tuple[str, list[Parameter]]:
     match selection:
         case ById(ids):
             return _BY_ID, [plain(sorted(set(ids)))]
         case Claimable(queue, kinds, limit):
-            return _CLAIM, [queue, list(kinds), limit]
+            return _CLAIM, [queue, texts(kinds), limit]
         case Overdue(due, limit):
             return _OVERDUE[due], [limit]
         case _:
             assert_never(selection)
 
 
-def _parts(changes: Changes) -> Iterable[tuple[str, list[Any]]]:
+def _parts(changes: Changes) -> Iterable[tuple[str, Sequence[Parameter]]]:
     """What joins the events in one statement: text and parameters."""
     if changes.bodies:
         yield _INSERT_BODIES, _body_parameters(changes.bodies)

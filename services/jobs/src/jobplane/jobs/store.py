@@ -97,8 +97,9 @@ class Changes:
 class Writing(Protocol):
     """One transaction: first `read`, then `write`, each at most once."""
 
-    head: int | None
-    """After the block: the position of the last event, if any was written."""
+    @property
+    def head(self) -> int | None:
+        """After the block: the position of the last event, if any was written."""
 
     async def read(self, selection: Selection, known: Known) -> Found:
         """Lock and look up."""
