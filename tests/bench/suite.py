@@ -56,14 +56,17 @@ def chosen(only: Sequence[str], *, peers: bool) -> list[Bench]:
     """
     everything = [*BENCHES, *(Bench(f"peer.{peer.name}", peer.measure) for peer in PEERS)]
     if only:
-        named = [bench for bench in everything if any(_means(word, bench.name) for word in only)]
+        meant = {name for word in only for name in _meant(word, [bench.name for bench in everything])}
+        named = [bench for bench in everything if bench.name in meant]
         return [*(bench for bench in everything[:1] if named and bench not in named), *named]
     return everything if peers else list(BENCHES)
 
 
-def _means(word: str, name: str) -> bool:
-    """Whether a word is the beginning of a name, its plural, or the name of a figure that belongs to it."""
-    return name.startswith((word, word.removesuffix("s"))) or word.startswith(f"{name}.")
+def _meant(word: str, names: Sequence[str]) -> list[str]:
+    """The names that a word is, or begins, or that it names a figure of; plurals are understood."""
+    words = (word, word.removesuffix("s"))
+    whole = [name for name in names if f"{name}.".startswith(tuple(f"{one}." for one in words))]
+    return whole or [name for name in names if name.startswith(words) or word.startswith(f"{name}.")]
 
 
 def run(benches: Sequence[Bench], site: Site, scale: Scale, told: Callable[[str], None]) -> Run:

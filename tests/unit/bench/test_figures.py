@@ -92,4 +92,6 @@ def test_a_bench_is_chosen_by_the_beginning_of_its_name() -> None:
     assert [bench.name for bench in suite.chosen(["raw.disk"], peers=True)] == ["raw.disk"]
     assert suite.chosen(["peer.celery"], peers=False)[-1].name == "peer.celery"
     assert not [bench for bench in suite.chosen([], peers=False) if bench.name.startswith("peer.")]
+    assert [bench.name for bench in suite.chosen(["start"], peers=True)] == ["raw.disk", "start"]
+    assert [bench.name for bench in suite.chosen(["startup"], peers=True)] == ["raw.disk", "startup"]
     assert suite.chosen(["nothing"], peers=True) == []
