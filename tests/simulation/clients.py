@@ -1,7 +1,7 @@
 """Clients: they ask for something, and repeat it until they are answered, or do not care."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from random import Random
@@ -15,12 +15,11 @@ from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.subjects import job_command
 from tests.simulation.history import History
-from tests.simulation.memory_bus import Message, MemoryBus, MemoryNats
+from tests.simulation.memory_bus import MemoryBus, MemoryNats, Message
 from tests.simulation.memory_database import MemoryDatabase
 
 QUEUE: Final = "default"
 KINDS: Final = ("echo", "resize")
-KEYS: Final = (None, None, "first", "second")
 ADMIN: Final = Actor(id="019a0000-0000-7000-8000-00000000000a", kind=ActorKind.USER, role=Role.ADMIN)
 FAR: Final = timedelta(days=1)
 _ISSUER: Final = "gateway"
@@ -39,6 +38,8 @@ class Client:
     tell: Callable[[str, str], None]
     commands: int
     pace_s: float
+    kinds: Sequence[str]
+    keys: Sequence[str | None]
     open: int = 0
     """Questions without an answer so far."""
     done: bool = False
@@ -59,18 +60,21 @@ class Client:
         thrown = self.dice.random()
         if thrown < 0.45 or not self.history.jobs:
             return self._creation()
-        if thrown < 0.7:
+        if thrown < 0.65 or self._in_status(JobStatus.FAILED):
             return RetryJob(job_id=self._some_job(JobStatus.FAILED))
         if thrown < 0.9:
             return CancelJob(job_id=self._some_job(JobStatus.RUNNING))
         return ForceRunJob(job_id=self._some_job(JobStatus.PENDING))
 
     def _some_job(self, status: JobStatus) -> JobId:
-        """Mostly one that is in this status just now; whether it still is when the command arrives is another matter."""
-        fitting = [row.job.id for row in self.database.rows.values() if row.job.status is status]
+        """Mostly one that is in this status just now; it may not be any more when the command arrives."""
+        fitting = self._in_status(status)
         if fitting and self.dice.random() < 0.75:
             return self.dice.choice(fitting)
         return self.dice.choice(self.history.jobs[-4:])
+
+    def _in_status(self, status: JobStatus) -> list[JobId]:
+        return [row.job.id for row in self.database.rows.values() if row.job.status is status]
 
     def _creation(self) -> CreateJob:
         dice = self.dice
@@ -80,14 +84,14 @@ class Client:
         now = self.database.now()
         return CreateJob(
             job_id=job_id,
-            kind=dice.choice(KINDS),
+            kind=dice.choice(self.kinds),
             queue=QUEUE,
             priority=dice.choice((0, 0, 5)),
             run_at=dice.choice((None, None, None, now + timedelta(seconds=dice.random() * 3), now + FAR)),
-            max_attempts=dice.choice((1, 1, 2, 3)),
+            max_attempts=dice.choice((1, 1, 1, 2, 3)),
             timeout_ms=dice.choice((None, None, 800, 2500)),
-            unique_key=dice.choice(KEYS),
-            payload=dice.choice(({}, {"n": 1})),
+            unique_key=dice.choice(self.keys),
+            payload={"n": 1} if dice.random() < 0.5 else {},
         )
 
     def _message(self, command: AnyJobCommand) -> CommandMessage:

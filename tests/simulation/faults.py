@@ -45,7 +45,7 @@ class Faults:
 
     async def way(self) -> None:
         """Go one way; a process may die on it."""
-        loop = cast(SimulatedLoop, asyncio.get_running_loop())
+        loop = cast("SimulatedLoop", asyncio.get_running_loop())
         if self.happens(self.crash):
             loop.call_soon(self.kill, PROCESS.get())
             await loop.create_future()
@@ -53,7 +53,7 @@ class Faults:
 
     async def on_the_server(self) -> None:
         """Let the server work for a while: it does not die."""
-        await cast(SimulatedLoop, asyncio.get_running_loop()).pass_time(self.delay_s())
+        await cast("SimulatedLoop", asyncio.get_running_loop()).pass_time(self.delay_s())
 
     def connection(self) -> None:
         """Use the connection to the database.

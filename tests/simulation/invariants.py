@@ -10,7 +10,7 @@ from typing import Any, Final
 from jobplane.chassis.journal import HALTED, NewEvent
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.envelope import CommandOutcome, trace_id_of
-from jobplane.contracts.job_events import JOB_EVENTS
+from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.jobs.job import Meta, fold
 from jobplane.jobs.outcomes import KEY_REUSED
@@ -18,7 +18,7 @@ from jobplane.jobs.rows import ready
 from tests.simulation.clients import FAR
 from tests.simulation.history import History
 from tests.simulation.memory_bus import MemoryBus
-from tests.simulation.memory_database import MemoryDatabase
+from tests.simulation.memory_database import START, MemoryDatabase
 
 _ENDS: Final = {
     "job.completed.v1": "completed",
@@ -134,22 +134,21 @@ def rows_are_their_folds(evidence: Evidence) -> Iterator[str]:
         yield f"events tell of {len(histories)} jobs, there are {len(database.rows)} rows"
     for row in database.rows.values():
         told = histories[row.job.id]
-        folded = fold(
-            (
-                JOB_EVENTS[fact.event.type].model_validate_json(fact.event.data),
-                Meta(
-                    fact.event.stream_id,
-                    fact.event.version,
-                    fact.event.at or database.epoch,
-                    trace_id_of(fact.event.traceparent),
-                ),
-            )
-            for fact in told
-        )
+        try:
+            folded = fold(map(_evolved, told))
+        except ValueError as error:
+            yield str(error)
+            continue
         if folded != replace(row.job, token=None, stop_token=None):
             yield f"{row.job.id}: the row is {row.job}, its events tell {folded}"
         if told and row.position != told[-1].position:
             yield f"{row.job.id}: the row is at {row.position}, its last event at {told[-1].position}"
+
+
+def _evolved(fact: Fact) -> tuple[AnyJobEvent, Meta]:
+    event = fact.event
+    body = JOB_EVENTS[event.type].model_validate_json(event.data)
+    return body, Meta(event.stream_id, event.version, event.at or START, trace_id_of(event.traceparent))
 
 
 def counters_are_counts(evidence: Evidence) -> Iterator[str]:

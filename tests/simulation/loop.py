@@ -49,10 +49,10 @@ class Process:
 
 
 def _drop(task: asyncio.Task[Any]) -> None:
-    coroutine = cast(Coroutine[Any, Any, Any], task.get_coro())
+    coroutine = cast("Coroutine[Any, Any, Any]", task.get_coro())
     with contextlib.suppress(RuntimeError):  # it wants to await something before it ends: the dead do not
         coroutine.close()
-    cast(_Forgotten, task)._log_destroy_pending = False
+    cast("_Forgotten", task)._log_destroy_pending = False
 
 
 class _Forgotten(Protocol):

@@ -131,13 +131,13 @@ class MemoryBus:
         loop.call_at(command.due, self.hand_out, context=self.server.context)
 
     def _next_pull(self) -> Subscription | None:
+        """Whoever asked gets messages in turn, as nats-server deals them."""
         while self._pulls:
-            inbox, left = self._pulls[0]
+            inbox, left = self._pulls.popleft()
             listeners = self.subscriptions.of(inbox)
             if left and listeners:
-                self._pulls[0] = inbox, left - 1
+                self._pulls.append((inbox, left - 1))
                 return listeners[0]
-            self._pulls.popleft()
         return None
 
 

@@ -153,7 +153,6 @@ class MemoryDatabase:
         self.counts: dict[tuple[str, JobStatus], int] = {}
         self.head = 0
         self.halted: str | None = None
-        self.epoch = START
         self.served_since = self.served_until = self.now()
         self._versions: set[tuple[str, int]] = set()
 
@@ -214,11 +213,8 @@ class MemoryDatabase:
     def holders_of(self, keys: Iterable[UniqueKey], without: Iterable[JobId] = ()) -> dict[UniqueKey, JobId]:
         """Who holds these keys, as far as it is committed."""
         wanted, left_out = set(keys), set(without)
-        return {
-            key: row.job.id
-            for row in self.rows.values()
-            if (key := active_key(row.job)) in wanted and key is not None and row.job.id not in left_out
-        }
+        pairs = [(active_key(row.job), row.job.id) for row in self.rows.values() if row.job.id not in left_out]
+        return {key: job_id for key, job_id in pairs if key is not None and key in wanted}
 
     # What a commit does.
 

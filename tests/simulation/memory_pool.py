@@ -91,9 +91,7 @@ class MemoryConnection:
         some = sorted({job for job in ids if job in database.rows and stopping(database.rows[job])})
         found: Told = []
         for row in await self._locked(session, some, stopping):
-            database.change(
-                row.job.id, lease_until=database.now() + timedelta(milliseconds=row.job.lease_ms or 0)
-            )
+            database.change(row.job.id, lease_until=database.now() + timedelta(milliseconds=row.job.lease_ms or 0))
             found.append((row.job.id, row.job.stop_token))
         return found
 
@@ -144,9 +142,7 @@ class MemoryConnection:
                 kept = self._database.bodies.get(job.payload_ref or "")
                 size = len(kept[1].data) if kept else 0
                 columns = (getattr(job, name) for name in _FIELDS)
-                found.append(
-                    (*columns, row.lease_until, row.traceparent, row.correlation_id, row.position, None, size)
-                )
+                found.append((*columns, row.lease_until, row.traceparent, row.correlation_id, row.position, None, size))
         return found
 
     async def _bodies(self, _session: Session, refs: Sequence[str]) -> Told:
@@ -194,5 +190,3 @@ class MemoryReadModel:
 
 def _waits(row: Row) -> bool:
     return row.job.status is JobStatus.PENDING and not row.ready
-
-

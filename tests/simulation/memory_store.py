@@ -191,8 +191,8 @@ def _staged(changes: Changes, base: int, database: MemoryDatabase) -> Staged:
             lease_request=item.lease_request,
             progress=before.progress if before and not item.started else None,
         )
-    for command_id, outcome, n in changes.outcomes:
-        position = base + n if n is not None else None
+    for command_id, outcome, offset in changes.outcomes:
+        position = base + offset if offset is not None else None
         staged.outcomes[command_id] = Stored(
             outcome.body_digest,
             outcome.status,
@@ -203,5 +203,3 @@ def _staged(changes: Changes, base: int, database: MemoryDatabase) -> Staged:
             position,
         )
     return staged
-
-

@@ -1,4 +1,4 @@
-"""One jobs service: the product's own parts, put together as `jobplane.jobs.wiring` does, on store and bus in memory."""
+"""One jobs service: the product's own parts, wired as `jobplane.jobs.wiring` does, on store and bus in memory."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -39,14 +39,14 @@ class Replica:
     ) -> None:
         self._name = name
         self._settled = settled
-        pool = cast(AsyncConnectionPool, MemoryPool(database))
-        answers = cast(Client, MemoryNats(bus, "jobs"))
-        commands = cast(Client, MemoryNats(bus, "jobs-intake"))
+        pool = cast("AsyncConnectionPool", MemoryPool(database))
+        answers = cast("Client", MemoryNats(bus, "jobs"))
+        commands = cast("Client", MemoryNats(bus, "jobs-intake"))
         ledger = Ledger(store, self._after_commit)
         leases = Leases(Claims(ledger, pool))
         self._effects = Effects(answers, name, leases.wake)
         self._protocol = WorkerProtocol(answers, leases, Beats(ledger, pool), Reports(ledger), self._effects)
-        handler = CommandHandler(ledger, cast(ReadModel, MemoryReadModel(database)), commands)
+        handler = CommandHandler(ledger, cast("ReadModel", MemoryReadModel(database)), commands)
         self._intake = Intake(commands, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"))
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)

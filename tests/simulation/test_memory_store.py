@@ -15,7 +15,8 @@ from tests.simulation.faults import Faults
 from tests.simulation.memory_database import MemoryDatabase
 from tests.simulation.memory_pool import MemoryPool
 from tests.simulation.memory_store import MemoryStore
-from tests.simulation.store_checks import Shelf, StoreChecks
+from tests.simulation.shelf import Shelf
+from tests.simulation.store_checks import StoreChecks
 
 _OF_THE_JOB: Final = frozenset(field.name for field in fields(Job))
 

@@ -1,7 +1,7 @@
 """Workers: they lease, run, beat and report by a clock of their own; some are slow, forgetful, or late."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Final, Literal
@@ -25,14 +25,15 @@ from jobplane.contracts.workers import (
 )
 from tests.simulation.clients import KINDS, QUEUE
 from tests.simulation.history import History, Reported
-from tests.simulation.memory_bus import Message, MemoryBus, MemoryNats
+from tests.simulation.memory_bus import MemoryBus, MemoryNats, Message
 
 Outcome = Literal["completed", "failed", "cancelled", "released"]
 
 LEASE_MS: Final = 1000
 _ANSWER_S: Final = 0.4
 _OUTCOMES: Final[tuple[Outcome, ...]] = ("completed", "completed", "completed", "failed", "failed", "released")
-_LENGTHS_S: Final = (0.0, 0.02, 0.1, 0.4, 1.5, 4.0)
+LENGTHS_S: Final = ((0.0, 0.02, 0.1), (0.0, 0.1, 0.4, 1.5), (0.5, 1.5, 4.0))
+"""How long runs take, with quick jobs, ordinary ones, and those that outlast a lease."""
 
 
 @dataclass(slots=True)
@@ -57,6 +58,7 @@ class Worker:
     capacity: int
     clock: float
     """How much slower its clock runs."""
+    lengths_s: Sequence[float]
     forgets: float = 0.0
     """How often it does not mention a run any more."""
     runs: dict[str, _Run] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class Worker:
 
     async def _work(self, run: _Run) -> None:
         try:
-            async with asyncio.timeout(self.dice.choice(_LENGTHS_S) * self.clock):
+            async with asyncio.timeout(self.dice.choice(self.lengths_s) * self.clock):
                 await run.stop.wait()
         except TimeoutError:
             pass

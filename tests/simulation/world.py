@@ -24,7 +24,7 @@ from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.jobs.store import Store
 from jobplane.jobs.wishes import Settled
 from tests.simulation import invariants
-from tests.simulation.clients import FAR, Client
+from tests.simulation.clients import FAR, KINDS, Client
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Process, SimulatedLoop, Standstill
@@ -32,7 +32,7 @@ from tests.simulation.memory_bus import MemoryBus
 from tests.simulation.memory_database import MemoryDatabase, Staged
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.replica import Replica
-from tests.simulation.workers import Worker
+from tests.simulation.workers import LENGTHS_S, Worker
 
 LONGEST_S: Final = 90.0
 """So long after the last fault everything must have come to its end."""
@@ -160,6 +160,7 @@ class World:
                 self.tell,
                 capacity=dice.choice((1, 2, 4)),
                 clock=clock,
+                lengths_s=dice.choice(LENGTHS_S),
                 forgets=dice.choice((0, 0, 0.1)) if not self.faults.over else 0,
             )
             await worker.run()
@@ -175,7 +176,9 @@ class World:
             self.history,
             self.tell,
             commands=self.dice.randint(3, 8),
-            pace_s=self.dice.choice((0.02, 0.3, 0.8)),
+            pace_s=self.dice.choice((0.05, 0.5, 1.2)),
+            kinds=self.dice.choice((KINDS, KINDS[:1])),
+            keys=self.dice.choice(((None, None, "first", "second"), (None, "first"), (None,))),
         )
         self.clients.append(client)
         self._start(name, client.run)
@@ -255,7 +258,8 @@ class World:
     # The end.
 
     def _is_quiet(self) -> bool:
-        return not (self.bus.commands or any(not client.done for client in self.clients) or self._open_jobs())
+        asked = self.bus.commands or any(not client.done for client in self.clients)
+        return not (asked or self.database.locks or self._open_jobs())
 
     def _open_jobs(self) -> list[str]:
         soon = self.database.now() + FAR / 2
@@ -303,13 +307,11 @@ class World:
 def _nothing_by_chance(seed: float, now: Callable[[], float]) -> Iterator[None]:
     """Ids, tokens, salts and jitter come from the seed too, and there is no clock but that of the loop."""
     dice = Random(seed)
-    numbers = count(1)
+    ids = (f"019a0000-0000-7000-8000-{number:012x}" for number in count(1))
     state = random.getstate()
     random.seed(seed)
     with ExitStack() as patches:
-        patches.enter_context(
-            mock.patch.object(uuid_utils, "uuid7", lambda: f"019a0000-0000-7000-8000-{next(numbers):012x}")
-        )
+        patches.enter_context(mock.patch.object(uuid_utils, "uuid7", ids.__next__))
         patches.enter_context(mock.patch.object(time, "monotonic", now))
         patches.enter_context(mock.patch.object(os, "urandom", dice.randbytes))
         patches.enter_context(mock.patch.object(secrets, "token_hex", lambda size: dice.randbytes(size).hex()))

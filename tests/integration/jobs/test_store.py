@@ -13,7 +13,8 @@ from jobplane.chassis.journal import Journal
 from jobplane.contracts.ids import JobId
 from jobplane.jobs.postgres_store import PostgresStore
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
-from tests.simulation.store_checks import Shelf, StoreChecks
+from tests.simulation.shelf import Shelf
+from tests.simulation.store_checks import StoreChecks
 from tests.support import servers
 from tests.support.servers import Database
 

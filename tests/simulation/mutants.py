@@ -1,0 +1,164 @@
+"""Mistakes made on purpose, one at a time: the simulation must find each of them, or it proves nothing."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final
+from unittest import mock
+
+from psycopg.errors import UniqueViolation
+
+from jobplane.chassis.intake import Delivery, Intake
+from jobplane.contracts.ids import JobId
+from jobplane.contracts.jobs import JobStatus
+from jobplane.jobs import claims, decider, ledger
+from jobplane.jobs.decider import Context, Decision, LeaseLost, Report
+from jobplane.jobs.job import Job
+from jobplane.jobs.store import Due, Known, UniqueKey
+from jobplane.jobs.wishes import Wish
+from tests.simulation.memory_database import MemoryDatabase, Row, Staged
+from tests.simulation.memory_store import MemoryWriting
+
+
+def _patched(*targets: tuple[Any, str, Any]) -> AbstractContextManager[object]:
+    stack = ExitStack()
+    for owner, name, mistake in targets:
+        stack.enter_context(mock.patch.object(owner, name, mistake))
+    return stack
+
+
+def the_token_is_not_compared() -> AbstractContextManager[object]:
+    """Any worker may end any run."""
+
+    def report(command: Report, state: Job, context: Context) -> Decision:
+        return decider._run_ended(command, state, context) if state.status is JobStatus.RUNNING else LeaseLost()
+
+    return _patched((decider, "_report", report))
+
+
+def a_rollback_keeps_its_positions() -> AbstractContextManager[object]:
+    """As with a sequence or an identity column."""
+    return _patched((MemoryDatabase, "give_back", lambda _self, _count: None))
+
+
+def commands_are_acknowledged_before_they_are_decided() -> AbstractContextManager[object]:
+    """A crash in between loses them."""
+    patiently = Intake._handle_patiently
+
+    async def handle(self: Intake, batch: Sequence[Delivery], *more: Any) -> None:
+        await self._acknowledge(batch, b"+ACK")
+        await patiently(self, batch, *more)
+
+    return _patched((Intake, "_handle_patiently", handle))
+
+
+def outcomes_are_not_looked_up() -> AbstractContextManager[object]:
+    """A redelivered command is decided again, and nothing stops it."""
+    known, check = ledger._known, MemoryDatabase.check_unique
+
+    def forgetful(wishes: Sequence[Wish]) -> Known:
+        found = known(wishes)
+        return Known(unique_keys=found.unique_keys, retried=found.retried)
+
+    def lenient(self: MemoryDatabase, staged: Staged) -> None:
+        with mock.patch.object(self, "outcomes", {}):
+            check(self, staged)
+
+    return _patched((ledger, "_known", forgetful), (MemoryDatabase, "check_unique", lenient))
+
+
+def rows_are_not_locked() -> AbstractContextManager[object]:
+    """Two writers decide about the same state, and the second overwrites the first."""
+
+    async def lock(_self: MemoryWriting, _job_id: JobId) -> None:
+        return None
+
+    return _patched((MemoryWriting, "_lock_row", lock), (MemoryDatabase, "check_unique", MemoryDatabase.check_keys))
+
+
+def unique_keys_are_only_looked_up() -> AbstractContextManager[object]:
+    """Neither a lock nor an index keeps two creations apart."""
+
+    async def look(self: MemoryWriting, known: Known) -> dict[UniqueKey, JobId]:
+        return self._database.holders_of(self._wanted(known))
+
+    return _patched((MemoryWriting, "_lock_keys", look), (MemoryDatabase, "check_keys", lambda _self, _staged: None))
+
+
+def leases_expire_early() -> AbstractContextManager[object]:
+    """The rescuer compares with a clock that is ahead."""
+    is_due = MemoryDatabase.is_due
+
+    def early(self: MemoryDatabase, row: Row, due: Due) -> bool:
+        ahead = self.now() + timedelta(seconds=0.5)
+        with mock.patch.object(self, "now", return_value=ahead):
+            return is_due(self, row, due)
+
+    return _patched(
+        (MemoryDatabase, "is_due", early),
+        (MemoryDatabase, "_workers_were_heard", lambda _self, _job, _now: True),
+        (decider, "_expire", partial(_expire_unchecked, decider._expire)),
+    )
+
+
+def _expire_unchecked(expire: Callable[..., Decision], command: decider.ExpireLease, *more: Any) -> Decision:
+    return expire(decider.ExpireLease(command.job_id, command.lease_ends_at - timedelta(days=1)), *more)
+
+
+def counters_survive_a_rollback() -> AbstractContextManager[object]:
+    """They are moved beside the transaction instead of in it."""
+    check = MemoryDatabase.check_unique
+
+    def count_first(self: MemoryDatabase, staged: Staged) -> None:
+        try:
+            check(self, staged)
+        except UniqueViolation:
+            for key, n in staged.counts.items():
+                self.counts[key] = self.counts.get(key, 0) + n
+            raise
+
+    return _patched((MemoryDatabase, "check_unique", count_first))
+
+
+def a_repeated_request_gets_what_another_worker_got() -> AbstractContextManager[object]:
+    """Answers to lease requests are found by queue alone."""
+    return _patched((claims, "_wish", _wish_of_nobody))
+
+
+def _wish_of_nobody(state: Job, request: Any) -> Wish:
+    return _WISH(state, request.model_copy(update={"worker": "worker-1"}))
+
+
+_WISH: Final = claims._wish
+
+
+def a_cancel_does_not_fence() -> AbstractContextManager[object]:
+    """The cancelled run may still complete the job."""
+
+    def report(command: Report, state: Job, context: Context) -> Decision:
+        if command.token == state.stop_token:
+            return decider._run_ended(command, state, context)
+        return _REPORT(command, state, context)
+
+    return _patched((decider, "_report", report))
+
+
+_REPORT: Final = decider._report
+
+MUTANTS: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str]]] = {
+    mutant.__name__: (mutant, caught_by)
+    for mutant, caught_by in (
+        (the_token_is_not_compared, "reports_are_true"),
+        (a_rollback_keeps_its_positions, "positions_are_gapless"),
+        (commands_are_acknowledged_before_they_are_decided, "commands_did_what_was_answered"),
+        (outcomes_are_not_looked_up, "commands_did_what_was_answered"),
+        (rows_are_not_locked, "every_history_is_possible"),
+        (unique_keys_are_only_looked_up, "unique_keys_are_unique"),
+        (leases_expire_early, "leases_are_respected"),
+        (counters_survive_a_rollback, "counters_are_counts"),
+        (a_repeated_request_gets_what_another_worker_got, "runs_are_given_once"),
+        (a_cancel_does_not_fence, "every_history_is_possible"),
+    )
+}
+"""Each mistake, and the invariant that speaks up."""
