@@ -33,6 +33,18 @@ async def reaches(nc: Connection, sequence: int) -> int:
     return await eventually(found, timeout=_PATIENCE_S)
 
 
+async def size(platform: Platform) -> int:
+    """Bytes of the stream of the jobs' events, once it has them all."""
+    nc = await buses.connect(bus_url(platform, "audit-reader"), user="audit-reader", name="bench")
+    try:
+        with invariants.connect(platform) as conn:
+            await reaches(nc, position(conn))
+        told = json.loads((await nc.request("$JS.API.STREAM.INFO.EVT_JOBS", b"", timeout=5)).data)
+        return int(told["state"]["bytes"])
+    finally:
+        await buses.close(nc)
+
+
 async def _fill(platform: Platform, scale: Scale) -> int:
     """At least so many events in the journal, all of them relayed and projected; gives how many."""
     wanted = scale.of(60_000, 2000)

@@ -59,7 +59,9 @@ def heading(run: Run) -> str:
     """Where and when."""
     told = run.machine
     where = f"{told['cpus']} CPUs ({told['model']})"
-    return f"{told['at'][:10]}, {where}, Python {told['python']}, revision {told['revision']}"
+    busy = told.get("load", 0) > told["cpus"] / 2
+    about = f"{told['at'][:10]}, {where}, Python {told['python']}, revision {told['revision']}"
+    return f"{about}, BUSY WITH OTHER THINGS (load {told['load']}): not to be kept" if busy else about
 
 
 def markdown(run: Run) -> str:

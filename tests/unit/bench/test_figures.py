@@ -73,6 +73,11 @@ def test_the_markdown_tells_median_range_and_target() -> None:
     assert page.endswith("Not measured: oban (not installed).\n")
 
 
+def test_a_busy_machine_is_told() -> None:
+    assert "BUSY" in table.heading(Run(MACHINE | {"load": 5.3}, ()))
+    assert "BUSY" not in table.heading(Run(MACHINE | {"load": 0.4}, ()))
+
+
 @pytest.mark.parametrize("name", ["peer.pgqueuer.start.p50", "lifecycle.tuned.cpu.nats-server", "bytes.jobs.event"])
 def test_families_of_figures_are_known(name: str) -> None:
     assert figure(name).title
