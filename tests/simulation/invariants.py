@@ -200,6 +200,20 @@ def _says_nothing(answer: CommandOutcome) -> bool:
     return answer.code in {HALTED, KEY_REUSED.code}
 
 
+def refusals_are_not_counted_twice(evidence: Evidence) -> Iterator[str]:
+    """Where no connection broke, events count at most the refusals that there were; a crash may lose some."""
+    if evidence.database.faults.lost_connection:
+        return
+    counted: Counter[str] = Counter()
+    for fact in evidence.facts:
+        if fact.event.type == "command.refused.v1" and fact.told["code"] != KEY_REUSED.code:
+            counted[fact.told["code"]] += fact.told["count"]
+    refused = Counter(stored.code for stored in evidence.database.outcomes.values() if stored.status == "refused")
+    for code, n in counted.items():
+        if n > refused[code]:
+            yield f"{code} was refused {refused[code]} times, the events count {n}"
+
+
 def runs_end_once(evidence: Evidence) -> Iterator[str]:
     """At most one outcome is accepted of each run."""
     ends: Counter[tuple[str, int]] = Counter()
@@ -303,6 +317,7 @@ CHECKS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
     rows_are_their_folds,
     counters_are_counts,
     commands_did_what_was_answered,
+    refusals_are_not_counted_twice,
     runs_end_once,
     reports_are_true,
     runs_are_given_once,

@@ -112,7 +112,8 @@ class Locks:
             self._holders[name] = heir
             heir.held.append(name)
             heir.waits_for = None
-            granted.set_result(None)
+            if not granted.done():  # else its task is being cancelled, and will give it up
+                granted.set_result(None)
         elif queue is not None:
             del self._queues[name]
 

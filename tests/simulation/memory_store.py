@@ -43,8 +43,8 @@ class MemoryStore:
             yield writing
             await writing.commit()
         finally:
-            # The dead clean nothing up: the server notices that they are gone.
-            if session.owner is None or session.owner.alive:
+            # The dead clean nothing up: the server notices that they are gone. Nobody stops a commit under way.
+            if not session.committing and (session.owner is None or session.owner.alive):
                 database.end(session)
 
 

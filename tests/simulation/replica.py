@@ -1,14 +1,17 @@
 """One jobs service: the product's own parts, wired as `jobplane.jobs.wiring` does, on store and bus in memory."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
+import psycopg
 from nats.aio.client import Client
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis.intake import Intake
 from jobplane.chassis.loops import Loop
+from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter
 from jobplane.contracts.topology import JOBS_INTAKE
 from jobplane.jobs import rescuer, scheduler
@@ -42,7 +45,8 @@ class Replica:
         pool = cast("AsyncConnectionPool", MemoryPool(database))
         answers = cast("Client", MemoryNats(bus, "jobs"))
         commands = cast("Client", MemoryNats(bus, "jobs-intake"))
-        ledger = Ledger(store, self._after_commit)
+        self._database = database
+        self._ledger = ledger = Ledger(store, self._after_commit)
         leases = Leases(Claims(ledger, pool))
         self._effects = Effects(answers, name, leases.wake)
         self._protocol = WorkerProtocol(answers, leases, Beats(ledger, pool), Reports(ledger), self._effects)
@@ -58,12 +62,27 @@ class Replica:
             Loop("refusals", lambda: ledger.sum_up_refusals(database.now()), _SUM_UP_EVERY_S),
         ]
 
-    async def run(self) -> None:
-        """Serve until killed."""
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until told to stop, then finish what is under way."""
         await self._protocol.start()
         for loop in self._loops:
             loop.start()
-        await self._intake.run(asyncio.Event())
+        intake = asyncio.create_task(self._intake.run(stop))
+        told = asyncio.create_task(stop.wait())
+        await asyncio.wait({intake, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not told.done():
+            intake.result()
+        for loop in self._loops:
+            await loop.stop()
+        self._intake.wake()
+        await self._protocol.stop()
+        await asyncio.wait({intake}, timeout=1)
+        await self._sum_up_the_rest()
+
+    async def _sum_up_the_rest(self) -> None:
+        with contextlib.suppress(Unavailable, psycopg.Error, TimeoutError):
+            async with asyncio.timeout(1):
+                await self._ledger.sum_up_refusals(self._database.now(), closing=True)
 
     def _after_commit(self, settled: Sequence[Settled]) -> None:
         self._effects.after_commit(settled)

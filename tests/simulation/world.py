@@ -19,6 +19,7 @@ import structlog
 import uuid_utils
 
 from jobplane.chassis import database as databases
+from jobplane.chassis import refusals
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.jobs.store import Store
@@ -61,6 +62,8 @@ class _Part:
     name: str
     main: Callable[[], Coroutine[Any, Any, None]]
     process: Process
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Asks it to end in order."""
 
 
 @dataclass(slots=True)
@@ -87,7 +90,8 @@ class World:
         """Live through it, and judge."""
         self.dice = Random(self.seed)
         self.loop = SimulatedLoop(Random(self.dice.random()))
-        with _nothing_by_chance(self.dice.random(), self.loop.time), _errors_into(self.problems):
+        few = mock.patch.object(refusals, "EVENTS_PER_MINUTE", 1)  # so that some refusals are summed up
+        with few, _nothing_by_chance(self.dice.random(), self.loop.time), _errors_into(self.problems):
             try:
                 self.loop.run(self._live())
             except Standstill:
@@ -145,7 +149,7 @@ class World:
     def _replica(self, name: str) -> Callable[[], Coroutine[Any, Any, None]]:
         async def run() -> None:
             store = self.make_store(self.database)
-            await Replica(name, self.database, store, self.bus, self._settled).run()
+            await Replica(name, self.database, store, self.bus, self._settled).run(self.parts[name].stop)
 
         return run
 
@@ -185,15 +189,18 @@ class World:
 
     def _start(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         process = Process(name)
-        self.parts[name] = _Part(name, main, process)
-        self.loop.create_task(self._watched(name, main()), context=process.context.copy())
+        part = self.parts[name] = _Part(name, main, process)
+        self.loop.create_task(self._watched(part), context=process.context.copy())
 
-    async def _watched(self, name: str, main: Coroutine[Any, Any, None]) -> None:
+    async def _watched(self, part: _Part) -> None:
         try:
-            await main
+            await part.main()
         except Exception as error:
-            self.problems.append(f"{name} died of {error!r}")
+            self.problems.append(f"{part.name} died of {error!r}")
             raise
+        if part.stop.is_set():
+            self.tell(part.name, "has stopped")
+            self.loop.call_soon(self._end, part, context=self.loop.outside.context)
 
     # Trouble.
 
@@ -201,7 +208,8 @@ class World:
         """Kill, freeze and halt, at random instants, until the clients have asked for everything."""
         victims = [name for name in self.parts if not name.startswith("client")]
         pace_s = self.dice.choice((0.3, 1.0, 3.0))
-        kinds = self.dice.choice(((), (self._freeze,), (self._strike,), (self._freeze, self._strike, self._halt)))
+        every = (self._freeze, self._strike, self._replace, self._halt)
+        kinds = self.dice.choice(((), (self._freeze,), (self._strike,), (self._replace,), every))
         while self.loop.now < 1 or any(client.commands for client in self.clients):
             await asyncio.sleep(self.dice.random() * 2 * pace_s)
             if kinds:
@@ -210,6 +218,11 @@ class World:
 
     def _strike(self, name: str) -> None:
         self.kill(self.parts[name].process)
+
+    def _replace(self, name: str) -> None:
+        """As a deployment does."""
+        self.tell(name, "is asked to stop")
+        self.parts[name].stop.set()
 
     def _freeze(self, name: str) -> None:
         process = self.parts[name].process
@@ -239,6 +252,12 @@ class World:
             return
         self.crashes += 1
         self.tell(process.name, "is killed")
+        self._end(part)
+
+    def _end(self, part: _Part) -> None:
+        process = part.process
+        if not process.alive:
+            return
         self.loop.kill(process)
         self.database.lost(process)
         wait_s = self.dice.random() * 2 if not self.faults.over else 0.1
