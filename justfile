@@ -38,6 +38,10 @@ system *arguments:
 chaos *arguments="--parallel 2 --minutes 15 --seeds 1..99":
     {{bin}}/python -m tests.chaos {{arguments}}
 
+# the jobs service under a deterministic scheduler, seed by seed (options: `just sim --help`)
+sim *arguments="--seeds 1..100000 --minutes 10":
+    {{bin}}/python -m tests.simulation {{arguments}}
+
 # the console in a real browser
 e2e *arguments:
     {{bin}}/pytest tests/e2e {{arguments}}
