@@ -12,13 +12,9 @@ from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import ErrorFact
 from jobplane.contracts.jobs import JobStatus
-from jobplane.contracts.workers import Beat, LeaseRequest, RunningJob
-from jobplane.jobs.beats import Beats
-from jobplane.jobs.claims import Claims
+from jobplane.jobs.batch import Batch, refusal
 from jobplane.jobs.decider import CompleteJob, FailJob, LeaseLost
-from jobplane.jobs.rescuer import Rescuer
-from jobplane.jobs.scheduler import Scheduler
-from jobplane.jobs.store import ById, Claimable, Due, Known
+from jobplane.jobs.store import ById, Changes, Claimable, Due, Known
 from jobplane.jobs.wishes import Wish
 from tests.integration.jobs.driving import KIND
 from tests.integration.jobs.wishing import command, create, creation, failed, start
@@ -156,6 +152,49 @@ class StoreChecks:
         assert await shelf.positions() == [1, 2]
         assert (await settle(shelf, CancelJob(job_id=before.id)))[0].position == 3
 
+    async def test_a_write_that_fails_undoes_the_keys_it_had_freed(self, shelf: Shelf) -> None:
+        holder = await create(shelf.ledger, unique_key="key")
+        wish = command(creation(unique_key="key"))
+
+        async def freed_and_taken() -> None:
+            async with shelf.store.transaction() as tx:
+                found = await tx.read(ById([holder.id, wish.command.job_id]), NOTHING)
+                batch = Batch(found.now, {}, {}, {item.job.id: item for item in found.held})
+                batch.settle(command(CancelJob(job_id=holder.id)))
+                batch.settle(wish)
+                await shelf.ledger.settle([Wish(creation(), wish.cause, delivered=wish.delivered)])
+                await tx.write(batch.changes(batch.events))
+
+        with pytest.raises(UniqueViolation):
+            await freed_and_taken()
+        assert await shelf.status(holder.id) == "PENDING"
+        assert await shelf.positions() == [1, 2]
+
+    async def test_events_are_written_without_reading(self, shelf: Shelf) -> None:
+        """As the ledger does that sums up refusals."""
+        wish = command(creation())
+        now = (await create(shelf.ledger)).created_at
+        events = [refusal(wish, "job_not_found", at=now, count=21) for _ in range(2)]
+        async with shelf.store.transaction() as tx:
+            await tx.write(Changes(now, events))
+        assert (tx.head, await shelf.positions()) == (3, [1, 2, 3])
+
+        async def fail() -> None:
+            async with shelf.store.transaction() as tx:
+                await tx.write(Changes(now, events))
+                raise ValueError("after the write")
+
+        with pytest.raises(ValueError, match="after the write"):
+            await fail()
+        assert await shelf.positions() == [1, 2, 3]
+
+    async def test_nothing_to_write_is_written(self, shelf: Shelf) -> None:
+        job = await create(shelf.ledger)
+        async with shelf.store.transaction() as tx:
+            found = await tx.read(ById([job.id]), NOTHING)
+            await tx.write(Changes(found.now))
+        assert (tx.head, await shelf.positions()) == (None, [1])
+
     async def test_a_refusal_without_an_event_remembers_its_outcome(self, shelf: Shelf) -> None:
         holder = await create(shelf.ledger, unique_key="key")
         wish = command(creation(unique_key="key"))
@@ -279,74 +318,6 @@ class StoreChecks:
         assert await overdue(shelf.store, Due.UNSETTLED) == []
         await shelf.move(job.id, "finished_at", -timedelta(seconds=61))
         assert await overdue(shelf.store, Due.UNSETTLED) == [job.id]
-
-    async def test_the_rescuer_looks_before_it_locks(self, shelf: Shelf) -> None:
-        rescuer = Rescuer(shelf.ledger, shelf.pool)
-        job = await create(shelf.ledger)
-        await start(shelf.ledger, job.id)
-        assert await rescuer.run_once() == 0
-        await shelf.move(job.id, "lease_until", -timedelta(hours=1))
-        assert await rescuer.run_once() == 1
-        assert await shelf.status(job.id) == "PENDING"
-
-    async def test_the_scheduler_makes_ready_what_is_due(self, shelf: Shelf) -> None:
-        woken: list[str] = []
-        scheduler = Scheduler(shelf.pool, woken.append)
-        assert await scheduler.run_once() == 0
-        now = (await create(shelf.ledger, queue="elsewhere")).created_at
-        jobs = [await create_at(shelf, now + timedelta(hours=1)) for _ in range(2)]
-        assert (await scheduler.run_once(), await claimed(shelf.store)) == (0, [])
-        for job in jobs:
-            await shelf.move(job.id, "run_at", -timedelta(hours=2))
-        async with holding(shelf.store, jobs[0].id):
-            assert await scheduler.run_once() == 1
-        assert await claimed(shelf.store) == [jobs[1].id]
-        assert (await scheduler.run_once(), set(woken)) == (1, {"default"})
-        assert len(await claimed(shelf.store)) == 2
-
-    async def test_a_beat_extends_the_lease_it_names(self, shelf: Shelf) -> None:
-        job = await create(shelf.ledger)
-        running = await start(shelf.ledger, job.id, lease_ms=60_000)
-        await shelf.move(job.id, "lease_until", -timedelta(seconds=50))
-        beats = Beats(shelf.ledger, shelf.pool)
-        mentioned = [RunningJob(job=job.id, token=running.token or "", progress=0.5), RunningJob(job=job.id, token="x")]
-        [reply] = await beats.serve([Beat(worker="worker-1", running=mentioned)])
-        assert running.started_at is not None
-        assert reply.extend_to is not None
-        assert reply.extend_to > running.started_at + timedelta(seconds=55)
-        assert (reply.cancel, reply.lost) == ([], [job.id])
-
-    async def test_a_beat_hears_of_a_cancel(self, shelf: Shelf) -> None:
-        job = await create(shelf.ledger)
-        running = await start(shelf.ledger, job.id, lease_ms=60_000)
-        await settle(shelf, CancelJob(job_id=job.id))
-        told = Beat(worker="worker-1", running=[RunningJob(job=job.id, token=running.token or "")])
-        [reply] = await Beats(shelf.ledger, shelf.pool).serve([told])
-        assert (reply.extend_to, reply.cancel, reply.lost) == (None, [job.id], [])
-        await shelf.move(job.id, "finished_at", -timedelta(seconds=61))
-        assert await overdue(shelf.store, Due.UNSETTLED) == []
-
-    async def test_a_run_that_two_beats_do_not_mention_is_given_back(self, shelf: Shelf) -> None:
-        beats = Beats(shelf.ledger, shelf.pool)
-        job = await create(shelf.ledger)
-        await start(shelf.ledger, job.id, lease_ms=60_000)
-        for status in ("RUNNING", "RUNNING"):
-            await beats.serve([Beat(worker="worker-1"), Beat(worker="worker-2")])
-            assert await shelf.status(job.id) == status
-        await shelf.move(job.id, "unmentioned_at", -timedelta(seconds=20))
-        await beats.serve([Beat(worker="worker-1")])
-        assert await shelf.status(job.id) == "PENDING"
-
-    async def test_what_a_request_was_given_is_found_again(self, shelf: Shelf) -> None:
-        claims = Claims(shelf.ledger, shelf.pool)
-        await create(shelf.ledger, payload={"n": 1})
-        await create(shelf.ledger)
-        request = LeaseRequest(request_id=new_id(), worker="worker-1", kinds=[KIND], max=5)
-        [given] = await claims.claim("default", [request])
-        assert len(given) == 2
-        assert sorted(map(repr, await claims.given(request))) == sorted(map(repr, given))
-        assert await claims.given(request.model_copy(update={"worker": "worker-2"})) == []
-        assert await claims.given(request.model_copy(update={"request_id": new_id()})) == []
 
     async def test_a_report_of_a_run_that_is_over_is_fenced(self, shelf: Shelf) -> None:
         job = await create(shelf.ledger)

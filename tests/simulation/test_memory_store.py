@@ -16,6 +16,7 @@ from tests.simulation.memory_database import MemoryDatabase
 from tests.simulation.memory_pool import MemoryPool
 from tests.simulation.memory_store import MemoryStore
 from tests.simulation.shelf import Shelf
+from tests.simulation.statement_checks import StatementChecks
 from tests.simulation.store_checks import StoreChecks
 
 _OF_THE_JOB: Final = frozenset(field.name for field in fields(Job))
@@ -61,7 +62,7 @@ async def shelf() -> Shelf:
     return Shelf(MemoryStore(database), pool, move, halt, counts, positions, status)
 
 
-class TestMemoryStore(StoreChecks):
+class TestMemoryStore(StoreChecks, StatementChecks):
     """In memory."""
 
 

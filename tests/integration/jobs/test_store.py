@@ -14,6 +14,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.jobs.postgres_store import PostgresStore
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.simulation.shelf import Shelf
+from tests.simulation.statement_checks import StatementChecks
 from tests.simulation.store_checks import StoreChecks
 from tests.support import servers
 from tests.support.servers import Database
@@ -58,7 +59,7 @@ def shelf(database: Database, pool: AsyncConnectionPool) -> Shelf:
     return Shelf(PostgresStore(Journal(pool)), pool, move, halt, counts, positions, status)
 
 
-class TestPostgresStore(StoreChecks):
+class TestPostgresStore(StoreChecks, StatementChecks):
     """In PostgreSQL."""
 
 
