@@ -72,7 +72,7 @@ _PEER: Final = (
     Figure(".enqueued", "… until all are enqueued", "/s", "higher", None, _LOOP),
     Figure(".start.p50", "enqueue → start, idle, p50", "ms", "lower", None, _COMMIT),
     Figure(".start.p99", "… p99", "ms", "lower", None, _COMMIT),
-    Figure(".bulk", "cancel or retry of as many, one call", "jobs/s", "higher", None, _COMMIT),
+    Figure(".bulk", "cancel or retry of as many, in bulk", "jobs/s", "higher", None, _COMMIT),
 )
 
 
