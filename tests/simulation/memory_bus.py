@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Final
@@ -173,7 +173,7 @@ def _hear(to: Subscription, message: Message) -> None:
 
 
 class MemoryNats:
-    """One process's connection: the part of `nats.aio.client.Client` that the product uses."""
+    """One process's connection: the part of `chassis.bus.Connection` that the product uses."""
 
     is_connected = True
     is_closed = False
@@ -195,6 +195,11 @@ class MemoryNats:
             bus.pull(data, reply)
         else:
             bus.send(Message(subject, data, reply, headers))
+
+    async def publish_all(self, messages: Iterable[tuple[str, dict[str, str] | None, bytes]]) -> None:
+        """Send many at once."""
+        for subject, headers, data in messages:
+            await self.publish(subject, data, headers=headers)
 
     async def subscribe(self, subject: str, queue: str = "", cb: Callback | None = None) -> Subscription:
         """Hear a subject."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 import psycopg
-from nats.aio.client import Client
 from psycopg_pool import AsyncConnectionPool
 
+from jobplane.chassis.bus import Connection
 from jobplane.chassis.intake import Intake
 from jobplane.chassis.loops import Loop
 from jobplane.contracts.errors import Unavailable
@@ -43,8 +43,8 @@ class Replica:
         self._name = name
         self._settled = settled
         pool = cast("AsyncConnectionPool", MemoryPool(database))
-        answers = cast("Client", MemoryNats(bus, "jobs"))
-        commands = cast("Client", MemoryNats(bus, "jobs-intake"))
+        answers = cast("Connection", MemoryNats(bus, "jobs"))
+        commands = cast("Connection", MemoryNats(bus, "jobs-intake"))
         self._database = database
         self._ledger = ledger = Ledger(store, self._after_commit)
         leases = Leases(Claims(ledger, pool))
