@@ -21,8 +21,8 @@ from tests.simulation.memory_database import MemoryDatabase
 QUEUE: Final = "default"
 KINDS: Final = ("echo", "resize")
 ADMIN: Final = Actor(id="019a0000-0000-7000-8000-00000000000a", kind=ActorKind.USER, role=Role.ADMIN)
+SERVICE: Final = Actor(id="shop", kind=ActorKind.SYSTEM)
 FAR: Final = timedelta(days=1)
-_ISSUER: Final = "gateway"
 _SLOWEST_S: Final = 4.0
 
 
@@ -101,7 +101,7 @@ class Client:
         patience_s = 1.5 if self.dice.random() < 0.1 else 3600
         return CommandMessage(
             command_id=CommandId(new_id()),
-            actor=ADMIN,
+            actor=SERVICE if isinstance(command, CreateJob) and self.dice.random() < 0.2 else ADMIN,
             correlation_id=new_id(),
             expires_at=self.database.now() + timedelta(seconds=patience_s),
             command=command,
@@ -110,7 +110,7 @@ class Client:
 
     async def _ask(self, message: CommandMessage) -> None:
         self.history.asked[message.command_id] = message
-        nats = MemoryNats(self.bus, _ISSUER)
+        nats = MemoryNats(self.bus, _issuer(message))
         answered = asyncio.Event()
 
         async def hear(answer: Message) -> None:
@@ -137,7 +137,7 @@ class Client:
     async def _send(self, message: CommandMessage, inbox: str | None) -> None:
         command = message.command
         self.tell(self.name, f"asks {command.type} {command.job_id[-4:]} as {message.command_id[-4:]}")
-        subject = job_command(_ISSUER, command.type)
+        subject = job_command(_issuer(message), command.type)
         headers = {} if inbox is None else {REPLY_TO: inbox}
         data = message.model_dump_json().encode()
         for _ in range(2 if self.dice.random() < 0.1 else 1):
@@ -154,3 +154,8 @@ class Client:
             if outcome.job.id not in self.history.jobs:
                 self.history.jobs.append(outcome.job.id)
         self.tell(self.name, f"hears of {outcome.command_id[-4:]}: {outcome.code or outcome.status} {outcome.position}")
+
+
+def _issuer(message: CommandMessage) -> str:
+    """The NATS user that sends it: only the gateway speaks for people, producers only create."""
+    return "gateway" if message.actor == ADMIN else "producer"

@@ -286,6 +286,11 @@ def unique_keys_are_unique(evidence: Evidence) -> Iterator[str]:
             yield f"{key} is held by {holders[key]} and, at {fact.position}, by {job}"
 
 
+def nobody_waits_in_a_circle(evidence: Evidence) -> Iterator[str]:
+    """All locks are taken in one order, so nobody needs the database to break a deadlock."""
+    yield from evidence.database.locks.circles
+
+
 def nobody_is_stuck(evidence: Evidence) -> Iterator[str]:
     """After all faults are over, every job has ended or waits for a time that is far away."""
     database = evidence.database
@@ -323,6 +328,7 @@ CHECKS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
     runs_are_given_once,
     leases_are_respected,
     unique_keys_are_unique,
+    nobody_waits_in_a_circle,
     nobody_is_stuck,
     nothing_is_left_behind,
 )

@@ -64,6 +64,8 @@ class Locks:
     """Who holds what, and who waits for it, in the order of asking."""
 
     def __init__(self) -> None:
+        self.circles: list[str] = []
+        """Deadlocks: there should be none, because everybody locks in one order."""
         self._holders: dict[Hashable, Session] = {}
         self._queues: dict[Hashable, deque[tuple[Session, asyncio.Future[None]]]] = {}
 
@@ -81,6 +83,7 @@ class Locks:
         session.waits_for = name
         if self._closes_a_circle(session):
             session.waits_for = None
+            self.circles.append(f"{[*session.held]} held while {name} was wanted")
             raise DeadlockDetected(f"waiting for {name}")
         granted = asyncio.get_running_loop().create_future()
         self._queues.setdefault(name, deque()).append((session, granted))

@@ -86,8 +86,10 @@ class MemoryWriting:
         database = self._database
         match selection:
             case ById(ids):
-                there = [job_id for job_id in sorted(set(ids)) if job_id in database.rows]
-                for job_id in there:
+                there = [job_id for job_id in in_order(ids) if job_id in database.rows]
+                for number, job_id in enumerate(there):
+                    if number:  # others get between two locks
+                        await database.faults.on_the_server()
                     await self._lock_row(job_id)
                 return [database.rows[job_id].held() for job_id in there]
             case Claimable(queue, kinds, limit):
@@ -168,6 +170,11 @@ class MemoryWriting:
         database.commit(staged)
         if count:
             self.head = base + count
+
+
+def in_order(ids: Iterable[JobId]) -> list[JobId]:
+    """In the order in which everybody locks them."""
+    return sorted(set(ids))
 
 
 def _claimable(row: Row, queue: str, kinds: Iterable[str]) -> bool:

@@ -17,6 +17,7 @@ from jobplane.jobs.decider import Context, Decision, LeaseLost, Report
 from jobplane.jobs.job import Job
 from jobplane.jobs.store import Due, Known, UniqueKey
 from jobplane.jobs.wishes import Wish
+from tests.simulation import memory_store
 from tests.simulation.memory_database import MemoryDatabase, Row, Staged
 from tests.simulation.memory_store import MemoryWriting
 
@@ -75,6 +76,11 @@ def rows_are_not_locked() -> AbstractContextManager[object]:
         return None
 
     return _patched((MemoryWriting, "_lock_row", lock), (MemoryDatabase, "check_unique", MemoryDatabase.check_keys))
+
+
+def rows_are_locked_as_they_come() -> AbstractContextManager[object]:
+    """Two batches about the same jobs wait for each other."""
+    return _patched((memory_store, "in_order", lambda ids: list(dict.fromkeys(ids))))
 
 
 def unique_keys_are_only_looked_up() -> AbstractContextManager[object]:
@@ -154,6 +160,7 @@ MUTANTS: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str
         (commands_are_acknowledged_before_they_are_decided, "commands_did_what_was_answered"),
         (outcomes_are_not_looked_up, "commands_did_what_was_answered"),
         (rows_are_not_locked, "every_history_is_possible"),
+        (rows_are_locked_as_they_come, "nobody_waits_in_a_circle"),
         (unique_keys_are_only_looked_up, "unique_keys_are_unique"),
         (leases_expire_early, "leases_are_respected"),
         (counters_survive_a_rollback, "counters_are_counts"),

@@ -16,7 +16,7 @@ SEEDS = range(1, 3001)
 PATIENCE_S = 30.0
 """A slow machine lives through fewer of them."""
 AT_LEAST = 300
-MUTANT_SEEDS = range(1, 201)
+MUTANT_SEEDS = range(1, 601)
 COMMON = {
     "command.refused.v1",
     "job.cancelled.v1",
