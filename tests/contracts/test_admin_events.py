@@ -82,7 +82,7 @@ def test_a_golden_event_is_audited_as_it_always_was(
     event_type: str, action: AuditAction, target: str, refused: bool, code: str | None, count: int
 ) -> None:
     made = audited(event_type)
-    assert (made.action, made.target_type, made.refused, made.code, made.count) == (
+    assert (made.action, made.target_type, made.refused, made.code, made.times) == (
         action,
         target,
         refused,

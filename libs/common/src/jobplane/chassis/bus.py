@@ -68,8 +68,8 @@ class Connection(Client):
             raise NotConnected
         await super().publish(subject, payload, reply, headers)
 
-    async def publish_all(self, messages: Iterable[tuple[str, dict[str, str], bytes]]) -> None:
-        """Send many messages (subject, headers, body) in one write; headers must be without line breaks.
+    async def publish_all(self, messages: Iterable[tuple[str, dict[str, str] | None, bytes]]) -> None:
+        """Send many messages (subject, headers, body) in one write; subjects and headers are without line breaks.
 
         The library's `publish` checks each header with a pattern and wakes its writer for each message: three quarters
         of what a message of ours costs.
@@ -81,11 +81,15 @@ class Connection(Client):
             raise NotConnected
         pieces: list[bytes] = []
         for subject, headers, body in messages:
+            if headers is None:
+                pieces += (f"PUB {subject} {len(body)}\r\n".encode(), body, b"\r\n")
+                continue
             block = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
             head = f"NATS/1.0\r\n{block}\r\n".encode()
             pieces += (f"HPUB {subject} {len(head)} {len(head) + len(body)}\r\n".encode(), head, body, b"\r\n")
-        await self._send_command(b"".join(pieces))
-        await self._flush_pending()
+        if pieces:
+            await self._send_command(b"".join(pieces))
+            await self._flush_pending()
 
     async def subscribe_sink(self, subject: str, sink: Sink) -> Callable[[], Awaitable[None]]:
         """Give every message on `subject` to `sink` as soon as it is read; the returned function ends that."""

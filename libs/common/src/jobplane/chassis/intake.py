@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from jobplane.chassis import database, metrics
+from jobplane.chassis.bus import Connection
 from jobplane.chassis.pace import Pace
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.topology import ConsumerSpec
@@ -63,7 +63,7 @@ class Intake:
 
     def __init__(
         self,
-        nc: Client,
+        nc: Connection,
         consumer: ConsumerSpec,
         handle: Handle,
         *,
@@ -205,8 +205,7 @@ class Intake:
     async def _acknowledge(self, deliveries: Sequence[Delivery], word: bytes) -> None:
         """Tell the server. If the bus is away the messages come again, and find their stored outcomes."""
         try:
-            for delivery in deliveries:
-                await self._nc.publish(delivery.ack, word)
+            await self._nc.publish_all([(delivery.ack, None, word) for delivery in deliveries])
         except (NatsError, OSError) as error:
             log.info("intake.not_acknowledged", error=type(error).__name__)
 

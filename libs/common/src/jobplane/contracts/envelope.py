@@ -67,7 +67,7 @@ class CommandOutcome(Fact):
     job_id: JobId | None = None
     """The job that it was about."""
     job: JobView | None = None
-    """The job after it (after a refusal: as it is), if it exists."""
+    """The job after it (after a refusal: as it is), if it exists; told only to the gateway, for people to see."""
     position: Position | None = None
     """Position of the last event that the command caused; none after a refusal."""
 

@@ -4,17 +4,17 @@ What cannot be read goes to the dead letters.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
-from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from pydantic import JsonValue, ValidationError
 
 from jobplane.chassis import tracing
+from jobplane.chassis.bus import Connection
 from jobplane.chassis.intake import Delivery
 from jobplane.chassis.journal import HALTED
 from jobplane.contracts.actors import HUMAN_KINDS
@@ -42,6 +42,8 @@ class _Read:
     wish: Wish
     reply_to: str | None
     traceparent: str | None
+    shows_job: bool
+    """Whoever asked shows the job to people: its outcome tells it whole."""
 
     def begin(self, spans: ExitStack) -> None:
         """Begin the span of the decision, in the trace of the request; what it causes continues it."""
@@ -54,7 +56,7 @@ class _Read:
 class CommandHandler:
     """Settles command deliveries in micro-batches; see `chassis.intake.Handle`."""
 
-    def __init__(self, ledger: Ledger, read_model: ReadModel, nc: Client) -> None:
+    def __init__(self, ledger: Ledger, read_model: ReadModel, nc: Connection) -> None:
         self._ledger = ledger
         self._read_model = read_model
         self._nc = nc
@@ -90,32 +92,32 @@ class CommandHandler:
         Nothing stays in the queue, so nothing happens by itself long after its caller was told that it did not; nothing
         is lost, because a caller that was told "accepted" no longer listens.
         """
-        for item in read:
-            if item.reply_to and item.wish.delivered:
-                refused = Stored(None, "refused", halted.code, halted.detail)
-                answer = outcome(item.wish.delivered.command_id, refused, None)
-                await self._send(item.reply_to, answer.model_dump_json(exclude_none=True).encode())
+        refused = Stored(None, "refused", halted.code, halted.detail)
+        await self._send((item, refused, None) for item in read)
         return [verdict or InvalidMessage(halted.detail) for verdict in verdicts]
 
     async def _answer(self, read: Sequence[_Read], settled: Sequence[Settled]) -> None:
-        """Tell whoever waits, in one read of the jobs as they are now; a job just created need not be read.
+        """Tell whoever waits, and people also the jobs as they are now, in one read; one just created need not be read.
 
         Nobody may wait: an answer is not an obligation.
         """
-        asked = [(item, outcomes.of(one)) for item, one in zip(read, settled, strict=True) if item.reply_to]
-        views: dict[str, JobView] = {job.id: job for job in map(_created, settled) if job is not None}
-        unknown = [stored.job_id for _, stored in asked if stored.job_id and stored.job_id not in views]
+        asked = [(item, one, outcomes.of(one)) for item, one in zip(read, settled, strict=True) if item.reply_to]
+        shown = [(one, told) for item, one, told in asked if item.shows_job]
+        views: dict[str, JobView] = {job.id: job for job in (_created(one) for one, _ in shown) if job is not None}
+        unknown = [told.job_id for _, told in shown if told.job_id and told.job_id not in views]
         if unknown:
             views |= await self._read_model.views(unknown)
-        for item, stored in asked:
-            if item.reply_to and item.wish.delivered:
-                answer = outcome(item.wish.delivered.command_id, stored, views.get(stored.job_id or ""))
-                await self._send(item.reply_to, answer.model_dump_json(exclude_none=True).encode())
+        await self._send([(item, told, views.get(told.job_id or "")) for item, _, told in asked])
 
-    async def _send(self, inbox: str, answer: bytes) -> None:
+    async def _send(self, answers: Iterable[tuple[_Read, Stored, JobView | None]]) -> None:
+        messages: list[tuple[str, None, bytes]] = []
+        for item, stored, job in answers:
+            if item.reply_to and item.wish.delivered:
+                answer = outcome(item.wish.delivered.command_id, stored, job)
+                messages.append((item.reply_to, None, answer.model_dump_json(exclude_none=True).encode()))
         try:
-            await self._nc.publish(inbox, answer)
-        except NatsError as error:
+            await self._nc.publish_all(messages)
+        except (NatsError, Unavailable) as error:
             log.info("command.not_answered", error=type(error).__name__)
 
 
@@ -152,7 +154,7 @@ def _read(delivery: Delivery) -> _Read:
         if len(wish.body.data) > MAX_PAYLOAD_BYTES:
             msg = f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes"
             raise InvalidMessage(msg)
-    return _Read(wish, _reply_to(delivery, issuer), delivery.headers.get(TRACEPARENT))
+    return _Read(wish, _reply_to(delivery, issuer), delivery.headers.get(TRACEPARENT), issuer == _HUMAN_ISSUER)
 
 
 def _delivered(message: CommandMessage) -> Delivered:
@@ -168,7 +170,7 @@ def _delivered(message: CommandMessage) -> Delivered:
 def _reply_to(delivery: Delivery, issuer: str) -> str | None:
     """The inbox for the outcome, if it is one of the issuer's own: nobody makes us write elsewhere."""
     inbox = delivery.headers.get(REPLY_TO)
-    if inbox is None or not inbox.startswith(f"{inbox_prefix(issuer)}.") or any(mark in inbox for mark in "*> \t"):
+    if inbox is None or not inbox.startswith(f"{inbox_prefix(issuer)}.") or any(mark in inbox for mark in "*> \t\r\n"):
         return None
     return inbox
 
