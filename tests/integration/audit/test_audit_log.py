@@ -1,6 +1,7 @@
 """The AuditLog keeps every entry once, in order and for ever."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -11,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobplane.audit import audit_log, search
 from jobplane.audit.entry import AUDITED, AuditEntry, entry
+from jobplane.contracts.actors import worker
 from jobplane.contracts.audit import AuditAction, AuditQuery
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.job_events import CommandRefused
@@ -134,3 +136,16 @@ async def test_the_database_knows_every_source_and_action(pool: AsyncConnectionP
         actions = await (await conn.execute("SELECT unnest(enum_range(NULL::audit_action))")).fetchall()
     assert {row[0] for row in sources} == set(AUDITED)
     assert {row[0] for row in actions} == set(AuditAction)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(max_size=30) | st.sampled_from(["\\N", "\\.", "a\\", "\r\n", "\\t\t", "\ud800", ""]))
+async def test_any_text_comes_back_as_it_was_or_shows_that_something_was_there(
+    pool: AsyncConnectionPool, database: Database, text: str
+) -> None:
+    empty(database)
+    await add(pool, [replace(EVENTS[0], reason=text, actor=worker(f"w{text}"))])
+    async with pool.connection() as conn:
+        (item,) = (await search.page(conn, AuditQuery())).items
+    kept = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
+    assert (item.reason, item.actor.id) == (kept, f"w{kept}")

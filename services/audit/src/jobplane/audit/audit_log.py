@@ -1,6 +1,6 @@
 """The AuditLog in Postgres: entries are added in order of their events, each once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, LiteralString
 
@@ -15,28 +15,28 @@ COPY audit_log (
 ) FROM STDIN
 """
 
-# Positions are given out only where nothing of the span is known, so that an ordinary batch asks once.
-_TAKE_UNLESS_KNOWN: Final[LiteralString] = """
-UPDATE audit_head SET position = position + %(wanted)s
-WHERE NOT EXISTS (
-    SELECT FROM audit_log WHERE source = %(source)s AND source_position BETWEEN %(first)s AND %(last)s
+# Gives out positions and notes the hours they belong to, in one question; nothing where the span is partly known.
+_TAKE: Final[LiteralString] = """
+WITH taken AS (
+    UPDATE audit_head SET position = position + %(wanted)s
+    WHERE %(again)s OR NOT EXISTS (
+        SELECT FROM audit_log WHERE source = %(source)s AND source_position BETWEEN %(first)s AND %(last)s
+    )
+    RETURNING position - %(wanted)s + 1 AS first_position
+), noted AS (
+    INSERT INTO audit_hour (hour, first_position, last_position)
+    SELECT hour, first_position + low, first_position + high
+    FROM taken, unnest(%(hours)s::timestamptz[], %(lows)s::bigint[], %(highs)s::bigint[]) AS span (hour, low, high)
+    ON CONFLICT (hour) DO UPDATE
+    SET first_position = least(audit_hour.first_position, excluded.first_position),
+        last_position = greatest(audit_hour.last_position, excluded.last_position)
 )
-RETURNING position - %(wanted)s + 1
+SELECT first_position FROM taken
 """
 
 _KNOWN: Final[LiteralString] = """
 SELECT source_position, index FROM audit_log
 WHERE source = %(source)s AND source_position BETWEEN %(first)s AND %(last)s
-"""
-
-_TAKE: Final[LiteralString] = "UPDATE audit_head SET position = position + %s RETURNING position - %s + 1"
-
-_SPAN: Final[LiteralString] = """
-INSERT INTO audit_hour (hour, first_position, last_position)
-SELECT * FROM unnest(%s::timestamptz[], %s::bigint[], %s::bigint[])
-ON CONFLICT (hour) DO UPDATE
-SET first_position = least(audit_hour.first_position, excluded.first_position),
-    last_position = greatest(audit_hour.last_position, excluded.last_position)
 """
 
 _COVERED: Final[LiteralString] = """
@@ -57,17 +57,15 @@ async def append(conn: AsyncConnection[Any], entries: Sequence[AuditEntry]) -> i
     """
     if not entries:
         return 0
-    span = {"source": entries[0].source, "first": entries[0].source_position, "last": entries[-1].source_position}
-    first = await _first_of(conn, _TAKE_UNLESS_KNOWN, {**span, "wanted": len(entries)})
+    first = await _take(conn, entries)
     if first is None:
-        entries = await _unknown(conn, entries, span)
-        if not entries:
-            return 0
-        first = await _first_of(conn, _TAKE, (len(entries), len(entries)))
-    lines = [_line(position, entry) for position, entry in enumerate(entries, start=first or 1)]
+        entries = await _unknown(conn, entries)
+        first = await _take(conn, entries, again=True) if entries else None
+    if first is None:
+        return 0
+    lines = [_line(position, entry) for position, entry in enumerate(entries, start=first)]
     async with conn.cursor() as copying, copying.copy(_COPY) as copy:
         await copy.write("".join(lines))
-    await _widen_hours(conn, entries, first or 1)
     return len(entries)
 
 
@@ -77,33 +75,41 @@ async def covered(conn: AsyncConnection[Any], source: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-async def _first_of(
-    conn: AsyncConnection[Any], take: LiteralString, parameters: Mapping[str, object] | Sequence[object]
-) -> int | None:
-    """The first of the positions that were taken; none if none were."""
-    row = await (await conn.execute(take, parameters)).fetchone()
+async def _take(conn: AsyncConnection[Any], entries: Sequence[AuditEntry], *, again: bool = False) -> int | None:
+    """The first of as many positions as there are entries; none if some are known, unless it is asked `again`."""
+    spans = sorted(_hours(entries).items())
+    parameters = {
+        **_span(entries),
+        "wanted": len(entries),
+        "again": again,
+        "hours": [hour for hour, _ in spans],
+        "lows": [span[0] for _, span in spans],
+        "highs": [span[1] for _, span in spans],
+    }
+    row = await (await conn.execute(_TAKE, parameters)).fetchone()
     return None if row is None else int(row[0])
 
 
-async def _unknown(
-    conn: AsyncConnection[Any], entries: Sequence[AuditEntry], span: Mapping[str, object]
-) -> Sequence[AuditEntry]:
+async def _unknown(conn: AsyncConnection[Any], entries: Sequence[AuditEntry]) -> Sequence[AuditEntry]:
     """A rebuild meets entries that are there already: they keep the positions they were given first."""
-    known = {(row[0], row[1]) for row in await (await conn.execute(_KNOWN, span)).fetchall()}
+    known = {(row[0], row[1]) for row in await (await conn.execute(_KNOWN, _span(entries))).fetchall()}
     return [entry for entry in entries if (entry.source_position, entry.number) not in known]
 
 
-async def _widen_hours(conn: AsyncConnection[Any], entries: Sequence[AuditEntry], first: int) -> None:
+def _span(entries: Sequence[AuditEntry]) -> dict[str, object]:
+    return {"source": entries[0].source, "first": entries[0].source_position, "last": entries[-1].source_position}
+
+
+def _hours(entries: Sequence[AuditEntry]) -> dict[datetime, tuple[int, int]]:
+    """By hour: the numbers of its first and its last entry among these."""
     spans: dict[datetime, tuple[int, int]] = {}
     hour = end = _NEVER
-    for position, entry in enumerate(entries, start=first):
+    for number, entry in enumerate(entries):
         if not hour <= entry.at < end:
             hour = entry.at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
             end = hour + _HOUR
-        spans[hour] = (spans[hour][0] if hour in spans else position, position)
-    ordered = sorted(spans.items())
-    columns = ([hour for hour, _ in ordered], [span[0] for _, span in ordered], [span[1] for _, span in ordered])
-    await conn.execute(_SPAN, columns)
+        spans[hour] = (spans[hour][0] if hour in spans else number, number)
+    return spans
 
 
 def _line(position: int, entry: AuditEntry) -> str:

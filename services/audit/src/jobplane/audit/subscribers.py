@@ -15,7 +15,7 @@ from jobplane.chassis.projection import Projection
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import InvalidMessage
 
-REST_S: Final = 0.075
+REST_S: Final = 0.09
 """Entries are at most so much older than their events: a transaction for each event would cost ten times as much."""
 
 
