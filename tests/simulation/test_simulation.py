@@ -13,7 +13,7 @@ from tests.simulation.world import World
 
 ROOT = Path(__file__).parents[2]
 SEEDS = range(1, 3001)
-PATIENCE_S = 30.0
+PATIENCE_S = 25.0
 """A slow machine lives through fewer of them."""
 AT_LEAST = 300
 MUTANT_SEEDS = range(1, 601)

@@ -32,7 +32,7 @@ Outcome = Literal["completed", "failed", "cancelled", "released"]
 LEASE_MS: Final = 1000
 _ANSWER_S: Final = 0.4
 _OUTCOMES: Final[tuple[Outcome, ...]] = ("completed", "completed", "completed", "failed", "failed", "released")
-LENGTHS_S: Final = ((0.0, 0.02, 0.1), (0.0, 0.1, 0.4, 1.5), (0.5, 1.5, 4.0))
+LENGTHS_S: Final = ((0.0, 0.02, 0.1), (0.0, 0.1, 0.4, 1.5), (0.5, 2.0, 5.0, 8.0))
 """How long runs take, with quick jobs, ordinary ones, and those that outlast a lease."""
 
 
@@ -57,10 +57,12 @@ class Worker:
     tell: Callable[[str, str], None]
     capacity: int
     clock: float
-    """How much slower its clock runs."""
+    """How much slower the clock runs by which it beats."""
     lengths_s: Sequence[float]
     forgets: float = 0.0
     """How often it does not mention a run any more."""
+    stubborn: bool = False
+    """It goes on with a run that it has lost, and reports it."""
     runs: dict[str, _Run] = field(default_factory=dict)
     nats: MemoryNats = field(init=False)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -110,14 +112,14 @@ class Worker:
 
     async def _work(self, run: _Run) -> None:
         try:
-            async with asyncio.timeout(self.dice.choice(self.lengths_s) * self.clock):
+            async with asyncio.timeout(self.dice.choice(self.lengths_s)):
                 await run.stop.wait()
         except TimeoutError:
             pass
         outcome: Outcome = "cancelled" if run.why == "cancelled" else self.dice.choice(_OUTCOMES)
         if run.why == "cancelled" and self.dice.random() < 0.2:
             outcome = self.dice.choice(_OUTCOMES)  # it had finished before it heard
-        if run.why != "lost" or self.dice.random() < 0.3:
+        if run.why != "lost":
             await self._report(run, outcome)
         del self.runs[run.job.token]
         self.changed.set()
@@ -162,7 +164,7 @@ class Worker:
             reply = BeatReply.model_validate_json(answer.data)
             for job_id, why in [*((job, "cancelled") for job in reply.cancel), *((job, "lost") for job in reply.lost)]:
                 for run in self._runs_of(job_id, running):
-                    _stop(run, why)
+                    self._stop(run, why)
 
     def _runs_of(self, job_id: str, mentioned: list[RunningJob]) -> Iterator[_Run]:
         for one in mentioned:
@@ -172,12 +174,12 @@ class Worker:
     async def _hear(self, message: Message) -> None:
         told = Signal.model_validate_json(message.data)
         if told.token in self.runs:
-            _stop(self.runs[told.token], "cancelled" if told.cause == "cancelled" else "lost")
+            self._stop(self.runs[told.token], "cancelled" if told.cause == "cancelled" else "lost")
 
-
-def _stop(run: _Run, why: str) -> None:
-    run.why = run.why or why
-    run.stop.set()
+    def _stop(self, run: _Run, why: str) -> None:
+        if why == "cancelled" or not self.stubborn:
+            run.why = run.why or why
+            run.stop.set()
 
 
 def _json(message: LeaseRequest | Beat | DoneReport) -> bytes:

@@ -142,7 +142,7 @@ class World:
         for number in range(1, dice.choice((1, 2, 2, 3)) + 1):
             self._start(f"jobs-{number}", self._replica(f"jobs-{number}"))
         for number in range(1, dice.choice((1, 2, 2)) + 1):
-            self._start(f"worker-{number}", self._worker(f"worker-{number}", dice.choice((0.6, 1, 1, 2))))
+            self._start(f"worker-{number}", self._worker(f"worker-{number}", dice.choice((0.6, 1, 1, 2, 6))))
         for number in range(1, dice.choice((1, 2)) + 1):
             self._client(f"client-{number}")
 
@@ -165,7 +165,8 @@ class World:
                 capacity=dice.choice((1, 2, 4)),
                 clock=clock,
                 lengths_s=dice.choice(LENGTHS_S),
-                forgets=dice.choice((0, 0, 0.1)) if not self.faults.over else 0,
+                forgets=dice.choice((0, 0, 0.2)) if not self.faults.over else 0,
+                stubborn=dice.random() < 0.5,
             )
             await worker.run()
 
