@@ -7,6 +7,8 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final
 
+from pydantic import JsonValue
+
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor, ActorKind, Role
 from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob, ForceRunJob, RetryJob
@@ -22,6 +24,7 @@ QUEUE: Final = "default"
 KINDS: Final = ("echo", "resize")
 ADMIN: Final = Actor(id="019a0000-0000-7000-8000-00000000000a", kind=ActorKind.USER, role=Role.ADMIN)
 SERVICE: Final = Actor(id="shop", kind=ActorKind.SYSTEM)
+PAYLOADS: Final[tuple[dict[str, JsonValue], ...]] = ({}, {}, {}, {"n": 1}, {"n": 1}, {"large": "x" * 5000})
 FAR: Final = timedelta(days=1)
 _SLOWEST_S: Final = 4.0
 
@@ -91,7 +94,7 @@ class Client:
             max_attempts=dice.choice((1, 1, 1, 2, 3)),
             timeout_ms=dice.choice((None, None, 800, 2500)),
             unique_key=dice.choice(self.keys),
-            payload={"n": 1} if dice.random() < 0.5 else {},
+            payload=dice.choice(PAYLOADS),
         )
 
     def _message(self, command: AnyJobCommand) -> CommandMessage:

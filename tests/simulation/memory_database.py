@@ -40,12 +40,9 @@ class Row:
     progress: float | None = None
     unmentioned_at: datetime | None = None
 
-    def held(self, payload: bytes | None = None) -> Held:
+    def held(self) -> Held:
         """The row as a writer sees it that has locked it."""
-        job = self.job
-        found = Held(job, self.lease_until, self.traceparent, self.correlation_id, job, self.position)
-        found.payload, found.payload_bytes = payload, len(payload or b"")
-        return found
+        return Held(self.job, self.lease_until, self.traceparent, self.correlation_id, self.job, self.position)
 
 
 class Session:

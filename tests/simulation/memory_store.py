@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import assert_never
+from typing import Final, assert_never
 
 import psycopg
 
@@ -24,6 +24,8 @@ from tests.simulation.memory_database import (
     key_lock,
     row_lock,
 )
+
+_SMALL_PAYLOAD_BYTES: Final = 4096
 
 
 class MemoryStore:
@@ -95,7 +97,7 @@ class MemoryWriting:
             case Claimable(queue, kinds, limit):
                 some = [row for row in database.rows.values() if _claimable(row, queue, kinds)]
                 some.sort(key=lambda row: (not row.job.forced, -row.job.priority, row.job.run_at, row.job.id))
-                return [row.held(self._payload(row)) for row in self._skip_locked(some, limit)]
+                return [self._with_payload(row) for row in self._skip_locked(some, limit)]
             case Overdue(due, limit):
                 some = [row for row in database.rows.values() if database.is_due(row, due)]
                 some.sort(key=lambda row: row.job.id)
@@ -115,9 +117,14 @@ class MemoryWriting:
                 free.append(row)
         return free
 
-    def _payload(self, row: Row) -> bytes | None:
+    def _with_payload(self, row: Row) -> Held:
+        held = row.held()
         kept = self._database.bodies.get(row.job.payload_ref or "")
-        return kept[1].data if kept else None
+        if kept is not None:
+            data = kept[1].data
+            held.payload_bytes = len(data)
+            held.payload = data if len(data) <= _SMALL_PAYLOAD_BYTES else None
+        return held
 
     async def write(self, changes: Changes) -> None:
         """Nothing happens yet: it travels together with the commit."""

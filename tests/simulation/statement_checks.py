@@ -85,7 +85,7 @@ class StatementChecks:
     async def test_what_a_request_was_given_is_found_again(self, shelf: Shelf) -> None:
         claims = Claims(shelf.ledger, shelf.pool)
         await create(shelf.ledger, payload={"n": 1})
-        await create(shelf.ledger)
+        await create(shelf.ledger, payload={"n": "x" * 4096})
         request = LeaseRequest(request_id=new_id(), worker="worker-1", kinds=[KIND], max=5)
         [given] = await claims.claim("default", [request])
         assert len(given) == 2

@@ -126,6 +126,12 @@ class StoreChecks:
             [item] = (await tx.read(Claimable("default", [KIND], 10), NOTHING)).held
         assert (item.payload, item.payload_bytes) == (b'{"n":1}', 7)
 
+    async def test_a_claim_tells_only_the_size_of_a_large_payload(self, shelf: Shelf) -> None:
+        await create(shelf.ledger, payload={"n": "x" * 4096})
+        async with shelf.store.transaction() as tx:
+            [item] = (await tx.read(Claimable("default", [KIND], 10), NOTHING)).held
+        assert (item.payload, item.payload_bytes) == (None, 4104)
+
     async def test_a_repeated_command_finds_its_outcome(self, shelf: Shelf) -> None:
         wish = command(creation())
         [first] = await shelf.ledger.settle([wish])
