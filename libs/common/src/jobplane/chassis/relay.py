@@ -29,6 +29,8 @@ BATCH_BYTES: Final = 8 * 1024 * 1024
 _WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 _NOT_FOUND: Final = frozenset({10037, 10059})
 _TIMEOUT_S: Final = 5.0
+_SINGLY: Final = 16
+"""Up to so many events, single messages are stored sooner and cost the server less than a batch (decision 0008)."""
 
 
 class Diverged(JobplaneError):
@@ -200,13 +202,12 @@ class Relay:
         return answer
 
     async def _publish(self, events: list[EventRecord], last: int) -> None:
-        """Publish one atomic batch; only its last message is answered, for all of them.
+        """Publish events behind `last`: a few one by one without waiting in between, many as one atomic batch.
 
-        A single event goes without: the server keeps a batch in files of its own until it is complete.
+        The server keeps a batch in files of its own until it is complete, which costs it as much as a dozen messages.
         """
-        expected = {"Nats-Expected-Last-Sequence": str(last)}
-        if len(events) == 1:
-            await self._commit(events[0], event_headers(events[0], self._source) | expected)
+        if len(events) <= _SINGLY:
+            await self._publish_singly(events, last)
             return
         batch = new_id()
         messages = [
@@ -217,9 +218,19 @@ class Relay:
             )
             for number, event in enumerate(events, start=1)
         ]
-        messages[0][1].update(expected)
+        messages[0][1].update(_expecting(last))
         await self._nc.publish_all(messages[:-1])
         await self._commit(events[-1], messages[-1][1] | {"Nats-Batch-Commit": "1"})
+
+    async def _publish_singly(self, events: list[EventRecord], last: int) -> None:
+        """Each expects its own place, so what is behind a message that was not taken is not taken either."""
+        publications = [
+            self._commit(event, event_headers(event, self._source) | _expecting(expected))
+            for expected, event in enumerate(events, start=last)
+        ]
+        for failure in await asyncio.gather(*publications, return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     async def _commit(self, event: EventRecord, headers: dict[str, str]) -> None:
         try:
@@ -264,6 +275,10 @@ def _raise_for(error: dict[str, Any] | None) -> None:
         raise StreamMissing(description)
     msg = f"JetStream refused ({code}): {description}"
     raise Unavailable(msg)
+
+
+def _expecting(last: int) -> dict[str, str]:
+    return {"Nats-Expected-Last-Sequence": str(last)}
 
 
 def _cut(events: list[EventRecord]) -> list[EventRecord]:
