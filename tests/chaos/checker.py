@@ -217,17 +217,17 @@ def _plain_refs(job: Row) -> Row:
 def one_outcome_per_run(evidence: Evidence, history: Sequence[Record], losses: Losses) -> Iterator[str]:
     """I4: a run ends once, and what a worker was told to be accepted is what the journal has."""
     ends: dict[tuple[str, int], list[str]] = defaultdict(list)
-    stops: Counter[tuple[str, int]] = Counter()
+    stops: Counter[tuple[str, int, bool]] = Counter()
     for event in evidence.journals["EVT_JOBS"].events:
         if event["type"] in _ENDS or event["type"] in _STOPS or event["type"] == "job.cancelled.v1":
             told = json.loads(event["data"])
             key = (event["stream_id"], told.get("run") or 0)
             if event["type"] in _STOPS:
-                stops[key] += 1
+                stops[*key, event["type"] == "job.stop_unconfirmed.v1"] += 1  # a late report may still follow it
             elif key[1]:
                 ends[key].append(event["type"])
     yield from (f"run {run} of {job} ended as {types}" for (job, run), types in ends.items() if len(types) > 1)
-    yield from (f"the stop of run {run} of {job} was told {n} times" for (job, run), n in stops.items() if n > 1)
+    yield from (f"the stop of run {run} of {job} was told {n} times" for (job, run, _), n in stops.items() if n > 1)
     if not losses.restored:
         yield from _runs_were_one(history)
         yield from _accepted_reports_count(evidence, history)

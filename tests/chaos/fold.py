@@ -106,8 +106,9 @@ def _after(job: Row, event: Row, told: Row) -> Row:  # noqa: C901, PLR0911 - one
         case "job.force_run.v1":
             return job | {"run_at": _time(told["run_at"]), "forced": True}
         case stop:
-            if job["stop"] != "pending":
-                raise BrokenHistory(f"{stop} where no stop is open")
+            late = job["stop"] == "unconfirmed" and _STOPS[stop] != "unconfirmed"
+            if job["stop"] != "pending" and not late:
+                raise BrokenHistory(f"{stop} where the stop is {job['stop']}")
             return _of_run(job, told) | {"stop": _STOPS[stop]}
 
 

@@ -161,6 +161,10 @@ def _second_end(evidence: Evidence, _history: list[Record]) -> None:
     _jobs(evidence).events.append(_event(7, 7, "failed", _run(2, "RUNNING", "FAILED")))
 
 
+def _stopped_twice(evidence: Evidence, _history: list[Record]) -> None:
+    _jobs(evidence).events += [_stop(7, "stop_confirmed"), _stop(8, "finished_anyway")]
+
+
 def _second_job_of_the_request(evidence: Evidence, _history: list[Record]) -> None:
     evidence.jobs[OTHER] = evidence.jobs[JOB] | {"id": OTHER}
 
@@ -206,6 +210,7 @@ SPOILED: dict[str, list[Spoil]] = {
     ],
     "I4": [
         _second_end,
+        _stopped_twice,
         lambda _, history: history.append(_record("run_started", job=JOB, run=2, token="t3", worker="worker2")),
         lambda _, history: history.append(_record("run_started", job=JOB, run=2, token="t2", worker="worker1")),
         lambda _, history: history.append(
@@ -317,6 +322,24 @@ def test_the_diagram_is_read_from_the_document() -> None:
     assert (None, "job.created.v1", "PENDING") in arrows()
     assert ("RUNNING", "job.orphaned.v1", "FAILED") in arrows()
     assert ("COMPLETED", "job.retried.v1", "PENDING") not in arrows()
+
+
+def _cancelled() -> list[Row]:
+    told = {"before": "RUNNING", "after": "CANCELLED", "run": 1, "worker": "worker1"}
+    return [*_events()[:2], _event(3, 3, "cancelled", told)]
+
+
+def _stop(pos: int, kind: str) -> Row:
+    return _event(pos, pos, kind, _run(1, "CANCELLED", "CANCELLED", outcome="completed"))
+
+
+def test_a_report_of_a_stop_may_come_after_nobody_waited_for_it_and_then_no_other() -> None:
+    late = [*_cancelled(), _stop(4, "stop_unconfirmed"), _stop(5, "finished_anyway")]
+    assert fold(late)["stop"] == "finished_anyway"
+    with pytest.raises(BrokenHistory):
+        fold([*late, _stop(6, "stop_confirmed")])
+    with pytest.raises(BrokenHistory):
+        fold([*_cancelled(), _stop(4, "stop_confirmed"), _stop(5, "stop_unconfirmed")])
 
 
 @pytest.mark.parametrize(
