@@ -16,8 +16,15 @@ from typing import Any, Final, Protocol, TypeVar, cast
 Result = TypeVar("Result")
 
 
+MOST_STEPS: Final = 200_000
+
+
 class Standstill(Exception):
     """Nobody can go on, ever: all wait, and no timer runs."""
+
+
+class Endless(Exception):
+    """Somebody goes on and on."""
 
 
 class Process:
@@ -133,7 +140,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Run until `main` has ended.
 
         Raises:
-            Standstill: it never will.
+            Standstill: it never will, because nobody does anything.
+            Endless: it never will, because somebody does not end.
         """
         asyncio._set_running_loop(self)
         self._running = True
@@ -141,6 +149,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             task = self.create_task(main)
             while not task.done():
                 self._step()
+                if self.steps > MOST_STEPS:
+                    raise Endless
             return task.result()
         finally:
             self._running = False

@@ -84,8 +84,11 @@ def several(seeds: Sequence[int]) -> list[Verdict]:
 
 
 def one(seed: int) -> Verdict:
-    """Live through one seed."""
-    return World(seed).run()
+    """Live through one seed; what the simulation itself stumbles over is told like everything that is wrong."""
+    try:
+        return World(seed).run()
+    except Exception as error:  # noqa: BLE001 - it shall not end the other seeds, and come with its seed
+        return Verdict(seed, [f"the simulation failed: {error!r}"])
 
 
 def story(seed: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.simulation.loop import Process, SimulatedLoop, Standstill
+from tests.simulation.loop import Endless, Process, SimulatedLoop, Standstill
 
 Result = TypeVar("Result")
 
@@ -75,7 +75,7 @@ def test_the_dead_do_nothing_more() -> None:
                     await asyncio.sleep(1)
             finally:
                 told.append("clears up what is in memory")
-                await asyncio.sleep(0)
+                await loop.pass_time(0)
                 told.append("goes on")
 
         process = Process("victim")
@@ -116,6 +116,17 @@ def test_a_world_in_which_nobody_can_go_on_is_told() -> None:
         await loop.create_future()
 
     with pytest.raises(Standstill):
+        live(main)
+
+
+def test_a_world_in_which_somebody_does_not_end_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.simulation.loop.MOST_STEPS", 100)
+
+    async def main(loop: SimulatedLoop) -> None:
+        while True:
+            await loop.pass_time(0)
+
+    with pytest.raises(Endless):
         live(main)
 
 
