@@ -211,9 +211,7 @@ async def test_whoever_ends_a_run_from_outside_tells_its_worker(pool: AsyncConne
     assert told[-1].wish.fences == job.token
 
 
-async def test_two_rescuers_end_each_run_once(
-    ledger: Ledger, pool: AsyncConnectionPool, database: Database
-) -> None:
+async def test_two_rescuers_end_each_run_once(ledger: Ledger, pool: AsyncConnectionPool, database: Database) -> None:
     for _ in range(20):
         await lost_run(ledger, database, (await create(ledger)).id)
     ended = await asyncio.gather(*(Rescuer(ledger, pool).run_once() for _ in range(4)))
