@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SEEDS = range(1, 3001)
 PATIENCE_S = 25.0
 """A slow machine lives through fewer of them."""
-AT_LEAST = 300
+AT_LEAST = 200
 MUTANT_SEEDS = range(1, 601)
 COMMON = {
     "command.refused.v1",

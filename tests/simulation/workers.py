@@ -62,7 +62,7 @@ class Worker:
     forgets: float = 0.0
     """How often it does not mention a run any more."""
     stubborn: bool = False
-    """It goes on with a run that it has lost, and reports it."""
+    """It goes on with a run that it lost or should stop, as a handler in a thread does, and reports it."""
     runs: dict[str, _Run] = field(default_factory=dict)
     nats: MemoryNats = field(init=False)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -177,7 +177,7 @@ class Worker:
             self._stop(self.runs[told.token], "cancelled" if told.cause == "cancelled" else "lost")
 
     def _stop(self, run: _Run, why: str) -> None:
-        if why == "cancelled" or not self.stubborn:
+        if not self.stubborn:
             run.why = run.why or why
             run.stop.set()
 

@@ -228,7 +228,7 @@ class World:
         process = self.parts[name].process
         self.tell(name, "is frozen")
         self.loop.freeze(process)
-        self.loop.call_later(self.dice.choice((0.2, 1.0, 4.0)), self._thaw, name)
+        self.loop.call_later(self.dice.choice((0.3, 1.5, 6.0)), self._thaw, name)
 
     def _thaw(self, name: str) -> None:
         if self.parts[name].process.frozen:
