@@ -118,6 +118,7 @@ def _restored(act: Act) -> None:
     act.faults.copy_database()
     act.load.reaches(25)
     act.wait(lambda: _logs_in(act), "nobody can log in")  # an event of the gateway's journal, too
+    act.wait(lambda: _relayed(act, "gateway", "EVT_ADMIN"), "the login does not reach the bus")
     act.faults.restore_database()
     act.wait(lambda: _code(act.create()) == (503, "journal_diverged"), "writes do not halt", timeout=25)
     act.wait(lambda: _audit_has_read_the_streams(act), "audit does not read on while writes are halted")
@@ -125,6 +126,11 @@ def _restored(act: Act) -> None:
         act.wait(partial(_halted, act, service), f"the journal of {service} is not halted")
         _open_epoch(act, service, stream)
     act.wait(lambda: act.create().status_code == 201, "writes go not on in the new epoch", timeout=25)
+
+
+def _relayed(act: Act, service: str, stream: str) -> bool:
+    head = act.stage.query(f"SELECT pos FROM {service}.journal_head")[0][0]
+    return bool(act.stage.stream_end(stream) == head)
 
 
 def _logs_in(act: Act) -> bool:
