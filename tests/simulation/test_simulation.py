@@ -59,6 +59,17 @@ def _speaks_up(seed: int, invariant: str) -> bool:
     return any(violation.startswith(f"{invariant}: ") for violation in World(seed).run().violations)
 
 
+def test_a_broken_seed_tells_its_story_and_how_to_replay_it() -> None:
+    mistake, invariant = MUTANTS["outcomes_are_not_looked_up"]
+    with mistake():
+        [broken] = runs.run(MUTANT_SEEDS[:20], processes=1).broken
+        story = runs.story(broken.seed)
+    trace, _, verdict = story.partition(f"\n\nwrong with seed {broken.seed}:\n")
+    assert "job.created.v1" in trace
+    assert f"  {invariant}: " in verdict
+    assert verdict.endswith(f"\nreplay: python -m tests.simulation --seed {broken.seed} --trace")
+
+
 def test_the_same_seed_is_the_same_history_in_any_process() -> None:
     def told(hash_seed: str) -> str:
         command = [sys.executable, "-m", "tests.simulation", "--seed", "7", "--trace"]
