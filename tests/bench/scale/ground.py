@@ -1,0 +1,69 @@
+"""Data directories of platforms that are kept between measurements, and their database without the platform."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from jobplane.local import postgres
+from jobplane.local.ports import LOOPBACK
+from tests.support.platform import Platform
+
+_SUPERUSER_PASSWORD = "postgres_password"
+
+
+class Ground:
+    """A platform with so many jobs, below one directory."""
+
+    def __init__(self, directory: Path, jobs: int) -> None:
+        self.jobs = jobs
+        self.platform = Platform(directory / f"{jobs}", ("--workers", "0"))
+
+    def prepare(self) -> None:
+        """Make an empty platform, unless there is one."""
+        if not (self.platform.data / "credentials.json").exists():
+            self.platform.start()
+            self.platform.stop()
+
+    @contextmanager
+    def database(self) -> Iterator["Ground"]:
+        """PostgreSQL alone, as `jobplane up` starts it."""
+        known = self._known()
+        server = postgres.start(
+            self.platform.data / "postgres",
+            port=known["ports"]["postgres"],
+            password=known[_SUPERUSER_PASSWORD],
+            log=self.platform.data / "logs" / "postgres.log",
+        )
+        server.wait_ready()
+        try:
+            yield self
+        finally:
+            server.stop(timeout_s=120)
+
+    def url(self, service: str) -> str:
+        """The database as the role of a service."""
+        known = self._known()
+        role = f"jobplane_{service}"
+        return postgres.url(role, known["roles"][role], f"{LOOPBACK}:{known['ports']['postgres']}", "jobplane")
+
+    def superuser(self) -> psycopg.Connection[Any]:
+        """A look behind the scenes."""
+        known = self._known()
+        address = f"{LOOPBACK}:{known['ports']['postgres']}"
+        url = postgres.url(postgres.SUPERUSER, known[_SUPERUSER_PASSWORD], address, "jobplane")
+        return psycopg.connect(url, autocommit=True)
+
+    def _known(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.platform.data / "credentials.json").read_text())
+        return found
+
+
+def tell(text: str) -> None:
+    """One line of progress."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
