@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -24,19 +25,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended, too
     plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40), processors=[plain])
-    if arguments.show:
-        run = Run.read(arguments.show)
-    else:
-        benches = suite.chosen(arguments.only, peers=arguments.peers)
-        if not benches:
-            sys.exit(f"nothing is called {' or '.join(arguments.only)}: {', '.join(b.name for b in suite.BENCHES)}")
-        status = Console(stderr=True, highlight=False)
-        site, scale = Site(arguments.peer_python), Scale(arguments.quick, arguments.repetitions)
-        run = suite.run(benches, site, scale, lambda word: status.print(f"measuring {word}"))
-    if arguments.json:
-        if arguments.json.exists():
-            run = catalogue.in_order(run.onto(Run.read(arguments.json)))
-        run.write(arguments.json)
+    run = Run.read(arguments.show) if arguments.show else _measured(arguments)
     if arguments.markdown:
         sys.stdout.write(table.markdown(run))
     else:
@@ -44,6 +33,26 @@ def main() -> None:
     if arguments.compare:
         table.show_comparison(compare(run, Run.read(arguments.compare)), console)
     sys.exit(any(why.startswith("failed") for why in run.skipped.values()))
+
+
+def _measured(arguments: argparse.Namespace) -> Run:
+    """All that was to be measured, and what the file had already; written after each bench, so nothing is lost."""
+    benches = suite.chosen(arguments.only, peers=arguments.peers)
+    if not benches:
+        sys.exit(f"nothing is called {' or '.join(arguments.only)}: {', '.join(b.name for b in suite.BENCHES)}")
+    status = Console(stderr=True, highlight=False)
+    site, scale = Site(arguments.peer_python), Scale(arguments.quick, arguments.repetitions)
+    older = Run.read(arguments.json) if arguments.json and arguments.json.exists() else None
+    *_, last = _kept(suite.run(benches, site, scale, lambda word: status.print(f"measuring {word}")), arguments, older)
+    return last
+
+
+def _kept(runs: Iterator[Run], arguments: argparse.Namespace, older: Run | None) -> Iterator[Run]:
+    for run in runs:
+        whole = catalogue.in_order(run.onto(older))
+        if arguments.json:
+            whole.write(arguments.json)
+        yield whole
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,8 +1,8 @@
 """The list of measurements, and how they are repeated."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import structlog
@@ -10,7 +10,7 @@ import uvloop
 
 from tests.bench import commands, footprint, lifecycles, machine, raw, recovery, storage, streams
 from tests.bench.catalogue import measurement
-from tests.bench.figures import Run
+from tests.bench.figures import Measurement, Run
 from tests.bench.missing import NotHere
 from tests.bench.peer_benches import PEERS
 from tests.bench.raw import Readings
@@ -69,33 +69,34 @@ def _meant(word: str, names: Sequence[str]) -> list[str]:
     return whole or [name for name in names if name.startswith(words) or word.startswith(f"{name}.")]
 
 
-def run(benches: Sequence[Bench], site: Site, scale: Scale, told: Callable[[str], None]) -> Run:
-    """Measure; a bench that needs what is not here, or fails, is told as skipped."""
-    where = machine.describe()
-    found = []
-    skipped: dict[str, str] = {}
+def run(benches: Sequence[Bench], site: Site, scale: Scale, told: Callable[[str], None]) -> Iterator[Run]:
+    """Measure; gives all figures so far after each bench. One that fails, or needs what is not here, is skipped."""
+    so_far = Run(machine.describe(), ())
     try:
         for bench in benches:
-            values: dict[str, list[float]] = {}
-            repetitions = 1 if scale.quick else scale.repetitions or bench.repetitions
-            for number in range(repetitions):
-                told(f"{bench.name} {number + 1}/{repetitions}")
-                try:
-                    readings = _measure(bench, site, scale)
-                except NotHere as error:
-                    skipped[bench.name] = str(error)
-                    break
-                except Exception as error:
-                    log.exception("bench.failed", bench=bench.name)
-                    skipped[bench.name] = f"failed: {type(error).__name__}: {error}"[:200]
-                    site.stop()  # whatever state it is in, the next one gets another
-                    break
-                for name, value in readings.items():
-                    values.setdefault(name, []).append(value)
-            found += [measurement(name, many) for name, many in values.items()]
+            try:
+                found = _repeated(bench, site, scale, told)
+                so_far = replace(so_far, measurements=(*so_far.measurements, *found))
+            except NotHere as error:
+                so_far = replace(so_far, skipped={**so_far.skipped, bench.name: str(error)})
+            except Exception as error:
+                log.exception("bench.failed", bench=bench.name)
+                why = f"failed: {type(error).__name__}: {error}"[:200]
+                so_far = replace(so_far, skipped={**so_far.skipped, bench.name: why})
+                site.stop()  # whatever state it is in, the next one gets another
+            yield so_far
     finally:
         site.close()
-    return Run(where, tuple(found), skipped)
+
+
+def _repeated(bench: Bench, site: Site, scale: Scale, told: Callable[[str], None]) -> list[Measurement]:
+    values: dict[str, list[float]] = {}
+    repetitions = 1 if scale.quick else scale.repetitions or bench.repetitions
+    for number in range(repetitions):
+        told(f"{bench.name} {number + 1}/{repetitions}")
+        for name, value in _measure(bench, site, scale).items():
+            values.setdefault(name, []).append(value)
+    return [measurement(name, many) for name, many in values.items()]
 
 
 def _measure(bench: Bench, site: Site, scale: Scale) -> Readings:

@@ -29,7 +29,8 @@ def spread(one: Measurement) -> str:
 
 def show(run: Run, console: Console) -> None:
     """The figures, for people."""
-    table = Table(title=heading(run), title_justify="left", box=None, pad_edge=False)
+    console.print(heading(run))
+    table = Table(box=None, pad_edge=False)
     for column in ("", "median", "range", "unit", "target", ""):
         table.add_column(column, justify="right" if column in {"median", "target"} else "left", no_wrap=column != "")
     for one in run.measurements:
@@ -44,7 +45,8 @@ def show(run: Run, console: Console) -> None:
 
 def show_comparison(found: list[Comparison], console: Console) -> None:
     """Ratios; the last column is the one to trust across days and machines."""
-    table = Table(title="compared (above 1 is better)", title_justify="left", box=None, pad_edge=False)
+    console.print("compared, above 1 is better:")
+    table = Table(box=None, pad_edge=False)
     for column in ("", "before", "now", "unit", "ratio", "machine", "corrected"):
         table.add_column(column, justify="left" if column in {"", "unit"} else "right")
     for one in found:
