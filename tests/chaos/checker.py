@@ -27,6 +27,7 @@ _REPORTED: Final = {
 }
 _DONE, _ACCEPTED = frozenset({200, 201}), 202
 _REFUSED: Final = frozenset({404, 409, 412, 422})
+_NOT_NOW: Final = frozenset({429, 503})
 _NOT_STORED: Final = frozenset({"idempotency_key_reused", "invalid_request", "malformed_request"})
 STUCK: Final = timedelta(seconds=12)
 """Nobody may wait longer than this for what is due: a few leases of the tests' two seconds."""
@@ -136,6 +137,8 @@ def answers_are_kept(evidence: Evidence, history: Sequence[Record], losses: Loss
     asked = {record["op"]: record for record in history if record["what"] == "invoke"}
     done: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
     for answer in history:
+        if answer["what"] == "answer" and answer["status"] not in _DONE | _REFUSED | _NOT_NOW | {_ACCEPTED}:
+            yield f"{answer['op']} was answered {answer['status']}, which no client should see: {answer.get('text')}"
         if answer["what"] != "answer" or answer.get("command_id") is None:
             continue
         gone = losses.may_be_gone(answer["mono"])

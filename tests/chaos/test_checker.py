@@ -195,6 +195,7 @@ SPOILED: dict[str, list[Spoil]] = {
         lambda evidence, _: _jobs(evidence).events[0].update(command_id=RETRY),
         lambda _, history: history[5].update(position=5),
         _with_answer(job=OTHER),
+        _with_answer(status=500, command_id=None),
         _with_answer(status=409, code="job_exists"),
         _with_answer(status=202, command_id="00000000-0000-7000-8000-0000000000c9"),
         lambda _, history: history.append(

@@ -21,6 +21,7 @@ _KINDS: Final = {"chaos.quick": 70, "chaos.slow": 12, "chaos.blocks": 4, "chaos.
 _PATIENCE_S: Final = 40.0
 _REQUEST_S: Final = 8.0
 _DECIDED_S: Final = 12.0
+_JSON: Final = frozenset({"application/json", "application/problem+json"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +143,7 @@ class Client:
     def _until_answered(self, operation: Operation, path: str, body: dict[str, Any]) -> bool:
         while True:
             status = self._once(operation, path, body)
-            if status is not None and status not in {429, 503}:
+            if status is not None and status not in {429, 500, 503}:
                 self.answered += 1
                 return True
             if operation.gives_up and status is not None:
@@ -165,6 +166,8 @@ class Client:
         return answer.status_code
 
     def _told(self, operation: Operation, answer: httpx2.Response, sent: float) -> dict[str, Any]:
+        if answer.headers.get("content-type", "").partition(";")[0] not in _JSON:
+            return {"status": answer.status_code, "text": answer.text[:200]}
         told = answer.json()
         status = answer.status_code
         facts = {"status": status, "code": told.get("code"), "command_id": told.get("command_id")}
@@ -195,9 +198,9 @@ class Client:
             answer = self._http.get(f"/commands/{command}")
         except httpx2.TransportError:
             return False
-        told = answer.json()
-        if answer.status_code != 200 or told.get("status") == "pending":
+        if answer.status_code != 200 or answer.json().get("status") == "pending":
             return False
+        told = answer.json()
         self._recorder.note("decided", op=name, command_id=command, status=told["status"], position=told["position"])
         return True
 
