@@ -52,7 +52,7 @@ class Client:
         tasks: list[asyncio.Task[None]] = []
         while self.commands > 0:
             await asyncio.sleep(self.dice.random() * 2 * self.pace_s)
-            for _ in range(min(self.commands, self.dice.choice((1, 1, 2, 4)))):
+            for _ in range(min(self.commands, self.dice.choice((1, 2, 3, 6)))):
                 self.commands -= 1
                 tasks.append(asyncio.get_running_loop().create_task(self._ask(self._message(self._wanted()))))
         for task in tasks:
@@ -74,7 +74,7 @@ class Client:
         fitting = self._in_status(status)
         if fitting and self.dice.random() < 0.75:
             return self.dice.choice(fitting)
-        return self.dice.choice(self.history.jobs[-4:])
+        return self.dice.choice(self.history.jobs[-3:])
 
     def _in_status(self, status: JobStatus) -> list[JobId]:
         return [row.job.id for row in self.database.rows.values() if row.job.status is status]
@@ -124,7 +124,7 @@ class Client:
         subscription = await nats.subscribe(inbox, cb=hear)
         self.open += 1
         waits_s = 0.5
-        cares = self.dice.random() < 0.9
+        cares = self.dice.random() < 0.75
         while not answered.is_set():
             await self._send(message, inbox if cares else None)
             if not cares:

@@ -32,7 +32,7 @@ Outcome = Literal["completed", "failed", "cancelled", "released"]
 LEASE_MS: Final = 1000
 _ANSWER_S: Final = 0.4
 _OUTCOMES: Final[tuple[Outcome, ...]] = ("completed", "completed", "completed", "failed", "failed", "released")
-LENGTHS_S: Final = ((0.0, 0.02, 0.1), (0.0, 0.1, 0.4, 1.5), (0.5, 2.0, 5.0, 8.0))
+LENGTHS_S: Final = ((0.0, 0.02, 0.1), (0.0, 0.2, 1.0, 3.0), (0.5, 2.0, 5.0, 8.0))
 """How long runs take, with quick jobs, ordinary ones, and those that outlast a lease."""
 
 

@@ -130,7 +130,7 @@ class World:
         self.faults = Faults(
             Random(dice.random()),
             latency_s=dice.choice((0.0005, 0.002, 0.01, 0.05)),
-            crash=dice.choice((0, 0, 0.003, 0.01)),
+            crash=dice.choice((0, 0.003, 0.02)),
             lost_connection=dice.choice((0, 0, 0.005, 0.02)),
             lost_message=dice.choice((0, 0, 0.02, 0.1)),
             doubled_command=dice.choice((0, 0.1, 0.3)),
@@ -164,7 +164,7 @@ class World:
                 capacity=dice.choice((1, 2, 4)),
                 clock=clock,
                 lengths_s=dice.choice(LENGTHS_S),
-                forgets=dice.choice((0, 0, 0.2)) if not self.faults.over else 0,
+                forgets=dice.choice((0, 0.2, 0.4)) if not self.faults.over else 0,
                 stubborn=dice.random() < 0.5,
             )
             await worker.run()
@@ -179,10 +179,10 @@ class World:
             self.database,
             self.history,
             self.tell,
-            commands=self.dice.randint(3, 8),
+            commands=self.dice.randint(3, 9),
             pace_s=self.dice.choice((0.05, 0.5, 1.2)),
             kinds=self.dice.choice((KINDS, KINDS[:1])),
-            keys=self.dice.choice(((None, None, "first", "second"), (None, "first"), (None,))),
+            keys=self.dice.choice(((None, None, "first", "second"), (None, "first"), ("first",))),
         )
         self.clients.append(client)
         self._start(name, client.run)
