@@ -150,7 +150,7 @@ class Worker:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep((LEASE_MS / 3000 if self.runs else 1) * self.clock)
-            if self.dice.random() < self.forgets and self.runs:
+            if self.runs and self.bus.faults.happens(self.forgets):
                 self.dice.choice(list(self.runs.values())).forgotten = True
             running = [
                 RunningJob(job=run.job.job, token=run.job.token) for run in self.runs.values() if not run.forgotten

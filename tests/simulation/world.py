@@ -164,7 +164,7 @@ class World:
                 capacity=dice.choice((1, 2, 4)),
                 clock=clock,
                 lengths_s=dice.choice(LENGTHS_S),
-                forgets=dice.choice((0, 0.2, 0.4)) if not self.faults.over else 0,
+                forgets=dice.choice((0, 0.2, 0.4)),
                 stubborn=dice.random() < 0.5,
             )
             await worker.run()
