@@ -35,7 +35,7 @@ from tests.simulation.memory_store import MemoryStore
 from tests.simulation.replica import Replica
 from tests.simulation.workers import LENGTHS_S, Worker
 
-LONGEST_S: Final = 90.0
+LONGEST_S: Final = 240.0
 """So long after the last fault everything must have come to its end."""
 
 
