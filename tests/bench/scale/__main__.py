@@ -2,22 +2,48 @@
 
 import argparse
 import asyncio
+import contextlib
+import sys
+import time
 from pathlib import Path
+from typing import Final
 
-from tests.bench.scale import populate
+from jobplane.local import migrate
+from tests.bench.scale import populate, reading, sizes
 from tests.bench.scale.ground import Ground, tell
+from tests.bench.scale.reading import Figures
+from tests.bench.site import projected
+from tests.support import invariants
+from tests.support.waiting import eventually_sync
 
-_SIZES = (10_000, 1_000_000)
-_PROGRESS_EVERY_S = 10.0
+_SIZES: Final = (10_000, 1_000_000)
+_STEPS: Final = ("populate", "ready", "follow", "sql", "api", "report")
+_PROGRESS_EVERY_S: Final = 10.0
+_BIG: Final = 100
+_SETTLED_S: Final = 5.0
 
 
 def main() -> None:
     """See `--help`; nothing is asserted."""
     arguments = _parser().parse_args()
-    for jobs in arguments.jobs:
-        ground = Ground(arguments.directory, jobs)
-        if arguments.step in {"populate", "all"}:
-            _populate(ground, arguments.seed)
+    for step in arguments.steps or _STEPS:
+        if step == "report":
+            report(arguments.directory, arguments.jobs)
+            continue
+        for jobs in arguments.jobs:
+            ground = Ground(arguments.directory, jobs)
+            tell(f"{step}, {jobs:,} jobs")
+            match step:
+                case "populate":
+                    _populate(ground, arguments.seed)
+                case "ready":
+                    _make_ready(ground, arguments.ready)
+                case "follow":
+                    _follow(ground, arguments.patience)
+                case "sql":
+                    _sql(ground)
+                case _:
+                    _api(ground)
 
 
 def _populate(ground: Ground, seed: int) -> None:
@@ -33,13 +59,73 @@ def _populate(ground: Ground, seed: int) -> None:
     with ground.database():
         filled = asyncio.run(populate.fill(ground.url("jobs"), ground.jobs, seed=seed, progress=progress))
     tell(f"{filled.jobs:,} jobs in {filled.seconds:.0f} s: {filled.rate:,.0f} a second")
+    if filled.jobs:
+        ground.note({"populated per second": filled.rate})
+
+
+def _make_ready(ground: Ground, ready: int) -> None:
+    """So many jobs in one queue are due and nobody runs them."""
+    with ground.database():
+        asyncio.run(populate.park(ground.url("jobs"), ready))
+
+
+def _follow(ground: Ground, patience_s: float) -> None:
+    """Relay, audit and health read the journal to its end; what is left when time is over is left to the next call."""
+    began = time.perf_counter()
+    ground.platform.start()
+    ground.note({"start of the platform, s": time.perf_counter() - began})
+    try:
+        with invariants.connect(ground.platform) as conn, contextlib.suppress(AssertionError):
+            eventually_sync(lambda: projected(conn), timeout=patience_s)
+            tell(f"relay and projections are at the end after {time.perf_counter() - began:.0f} s")
+    finally:
+        ground.platform.stop()
+
+
+def _sql(ground: Ground) -> None:
+    with ground.database(), ground.superuser() as admin:
+        migrate.migrate(ground.url("owner"))
+        admin.execute("VACUUM ANALYZE")  # what autovacuum does within minutes
+        ground.note(asyncio.run(reading.of_database(ground.url("jobs"), admin)))
+        ground.note(sizes.of(admin, ground.jobs))
+
+
+def _api(ground: Ground) -> None:
+    began = time.perf_counter()
+    ground.platform.start()
+    ground.note({"start of the platform, s": time.perf_counter() - began})
+    try:
+        with invariants.connect(ground.platform) as conn:
+            eventually_sync(lambda: projected(conn), timeout=_SETTLED_S)
+            ground.note(asyncio.run(reading.of_api(ground.platform, reading.cursors(conn))))
+            ground.note(sizes.of(conn, ground.jobs, "audit"))
+    finally:
+        ground.platform.stop()
+
+
+def report(directory: Path, jobs: list[int]) -> None:
+    """A markdown table: one column for each size, and the ratio of the last to the first."""
+    runs: list[Figures] = [Ground(directory, one).figures for one in jobs]
+    sys.stdout.write(f"| | {' | '.join(f'{one:,} jobs' for one in jobs)} | ratio |\n|---|{'---:|' * (len(jobs) + 1)}\n")
+    for name in dict.fromkeys(name for run in runs for name in run):
+        values = [run.get(name) for run in runs]
+        first, last = values[0], values[-1]
+        ratio = f"{last / first:.2f}" if first and last is not None else ""
+        told = " | ".join("" if value is None else _number(value) for value in values)
+        sys.stdout.write(f"| {name} | {told} | {ratio} |\n")
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= _BIG else f"{value:.2f}"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="just scale", description="What depends on how many jobs there are.")
-    parser.add_argument("step", choices=("populate", "measure", "all"), nargs="?", default="all")
+    parser.add_argument("steps", choices=_STEPS, nargs="*", help="all, in this order, if none is named")
     parser.add_argument("--jobs", type=int, nargs="+", default=list(_SIZES), metavar="N", help="sizes to compare")
+    parser.add_argument("--ready", type=int, default=100_000, help="due jobs in one queue while claims are measured")
     parser.add_argument("--seed", type=int, default=1, help="of the mix")
+    parser.add_argument("--patience", type=float, default=3600, metavar="S", help="of the step `follow`")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp/jobplane-scale"), help="kept between runs")
     return parser
 

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,20 @@ class Ground:
             yield self
         finally:
             server.stop(timeout_s=120)
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """What was measured here so far."""
+        file = self._figures
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    def note(self, figures: Mapping[str, float]) -> None:
+        """Keep figures; those of the same names are replaced."""
+        self._figures.write_text(json.dumps(self.figures | dict(figures), indent=1) + "\n")
+
+    @property
+    def _figures(self) -> Path:
+        return self.platform.directory / "figures.json"
 
     def url(self, service: str) -> str:
         """The database as the role of a service."""

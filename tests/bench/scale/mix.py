@@ -1,4 +1,4 @@
-"""Which jobs there are: a seeded mix of kinds, queues, tags, sizes and ends. Nothing here reads a clock or a database."""
+"""Which jobs there are: a seeded mix of kinds, queues, tags, sizes and ends, made without clock or database."""
 
 import random
 from collections.abc import Sequence
@@ -75,9 +75,14 @@ def planned(seed: int, first: int, count: int) -> list[Planned]:
     ]
 
 
-def _one(
-    dice: random.Random, number: int, end: End, kind: str, queue: str, size: int, priority: int
-) -> Planned:
+def parked(first: int, count: int) -> list[Planned]:
+    """Jobs that are ready, and of a kind that nobody runs."""
+    return [
+        Planned(End.READY, PARKED_KIND, PARKED_QUEUE, 0, (), {"n": number}, 0) for number in range(first, first + count)
+    ]
+
+
+def _one(dice: random.Random, number: int, end: End, kind: str, queue: str, size: int, priority: int) -> Planned:
     match end:
         case End.READY:
             kind, queue = PARKED_KIND, PARKED_QUEUE

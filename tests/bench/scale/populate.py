@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final, Self
 
 from psycopg_pool import AsyncConnectionPool
+from pydantic import JsonValue
 from pydantic_core import to_json
 
 from jobplane.chassis import clock, database
@@ -17,6 +18,7 @@ from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.actors import system
 from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob
+from jobplane.contracts.ids import JobId
 from jobplane.contracts.workers import DoneItem, DoneReport, LeasedJob, LeaseRequest, ReportedError
 from jobplane.jobs import bodies
 from jobplane.jobs.claims import MAX_CLAIM, Claims
@@ -42,6 +44,7 @@ _ERRORS: Final = (
 )
 _STACK: Final = 'File "handlers.py", line 71, in run\n    await client.send(message)\n' * 12
 _COUNT: Final = "SELECT coalesce(sum(n), 0)::bigint FROM job_count"
+_PARKED: Final = "SELECT coalesce(sum(n), 0)::bigint FROM job_count WHERE queue = %s AND status = 'PENDING'"
 _LEFT_RUNNING: Final = "SELECT id, token FROM job WHERE worker = %s AND status = 'RUNNING'"
 
 Progress = Callable[[int, float], None]
@@ -157,10 +160,24 @@ async def fill(url: str, upto: int, *, seed: int, progress: Progress = lambda _j
         await pool.close()
 
 
+async def park(url: str, upto: int) -> None:
+    """Create jobs that are ready and that nobody runs, until there are so many of them."""
+    pool = await database.open_pool(url, schema="jobs", service="populate", min_size=1)
+    try:
+        async with pool.connection() as conn:
+            row = await (await conn.execute(_PARKED, (mix.PARKED_QUEUE,))).fetchone()
+        there = 0 if row is None else int(row[0])
+        generator = Generator.on(pool)
+        for first in range(there, upto, BATCH):
+            await generator.create(mix.parked(first, min(BATCH, upto - first)))
+    finally:
+        await pool.close()
+
+
 def _creation(job: Planned) -> Wish:
     wish = _command(
         CreateJob(
-            job_id=new_id(),
+            job_id=JobId(new_id()),
             kind=job.kind,
             queue=job.queue,
             priority=job.priority,
@@ -184,7 +201,7 @@ def _ended(job: LeasedJob) -> DoneItem:
     number = job.payload.get("n")
     nth = number if isinstance(number, int) else 0
     if job.payload.get("end") != End.FAILED:
-        result = {"rows": nth % 97} if nth % 3 == 0 else None
+        result: JsonValue = {"rows": nth % 97} if nth % 3 == 0 else None
         return DoneItem(job=job.job, token=job.token, outcome="completed", result=result)
     name, message = _ERRORS[nth % len(_ERRORS)]
     error = ReportedError(type=name, message=f"{message} ({nth})", stack=_STACK, retryable=False)

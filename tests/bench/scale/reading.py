@@ -1,0 +1,146 @@
+"""How long the questions take that depend on how many jobs there are: in SQL, in the parts and through the API."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.chassis import database
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.queries import ListJobs, OneJob, OneJobHistory
+from jobplane.contracts.workers import DoneItem, DoneReport, LeaseRequest
+from jobplane.jobs import read_model
+from jobplane.jobs.read_model import ReadModel
+from jobplane.jobs.rescuer import Rescuer
+from jobplane.jobs.scheduler import Scheduler
+from tests.bench.figures import percentile
+from tests.bench.http_client import HttpClient
+from tests.bench.scale import mix
+from tests.bench.scale.populate import Generator
+from tests.support.platform import Platform
+
+Figures = dict[str, float]
+Filter = Mapping[str, list[str]]
+
+FILTERS: Final[Mapping[str, Filter]] = {
+    "all": {},
+    "status FAILED": {"status": ["FAILED"]},
+    "status RUNNING": {"status": ["RUNNING"]},
+    "queue, half of all": {"queue": [mix.BUSY_QUEUES[0]]},
+    "queue, 1 in 1,000": {"queue": [mix.BUSY_QUEUES[-1]]},
+    "kind, half of all": {"kind": [mix.KINDS[0]]},
+    "kind, 1 in 1,000": {"kind": [mix.KINDS[-1]]},
+    "queue and FAILED": {"queue": [mix.BUSY_QUEUES[1]], "status": ["FAILED"]},
+    "kind and FAILED": {"kind": [mix.KINDS[0]], "status": ["FAILED"]},
+    "queue, kind and FAILED": {"queue": [mix.BUSY_QUEUES[0]], "kind": [mix.KINDS[0]], "status": ["FAILED"]},
+}
+DEPTHS: Final = {"first": 0.0, "at 50 %": 0.5, "at 99 %": 0.99}
+_TIMES: Final = 60
+_WARM: Final = 8
+_AT: Final = "SELECT id::text FROM jobs.job ORDER BY id DESC OFFSET %s LIMIT 1"
+
+
+async def of_database(url: str, admin: psycopg.Connection[Any], times: int = _TIMES) -> Figures:
+    """Milliseconds by the name of the question, and ``p50`` or ``p95``."""
+    pool = await database.open_pool(url, schema="jobs", service="scale", min_size=2)
+    try:
+        found = await _pages(pool, cursors(admin), times)
+        return found | await _looks(pool, times) | await _claims(pool, times)
+    finally:
+        await pool.close()
+
+
+def cursors(admin: psycopg.Connection[Any]) -> dict[str, str | None]:
+    """Where the pages of each depth begin."""
+    whole = admin.execute("SELECT sum(n)::bigint FROM jobs.job_count").fetchone()
+    assert whole is not None
+    found: dict[str, str | None] = {}
+    for name, share in DEPTHS.items():
+        row = admin.execute(_AT, (int(whole[0] * share),)).fetchone() if share else None
+        found[name] = None if row is None else read_model.cursor_after(row[0])
+    return found
+
+
+async def _pages(pool: AsyncConnectionPool, places: Mapping[str, str | None], times: int) -> Figures:
+    found: Figures = {}
+    for depth, cursor in places.items():
+        for name, asked in FILTERS.items():
+            statement, parameters = read_model.select(ListJobs.model_validate({"cursor": cursor, **asked}))
+
+            async def ask(statement: str = statement, parameters: Any = parameters) -> None:
+                async with pool.connection() as conn:
+                    await (await conn.execute(statement, parameters)).fetchall()
+
+            found |= await timed(f"sql page {depth}, {name}", ask, times)
+    return found
+
+
+async def _looks(pool: AsyncConnectionPool, times: int) -> Figures:
+    model, parts = ReadModel(pool), Generator.on(pool)
+    failed = (await model.page(ListJobs(limit=1, status=[JobStatus.FAILED]))).items[0].id
+    rescuer, scheduler = Rescuer(parts.ledger, pool), Scheduler(pool, lambda _: None)
+    questions: dict[str, Callable[[], Awaitable[object]]] = {
+        "counts": model.stats,
+        "one job": lambda: model.one(OneJob(job_id=failed)),
+        "history": lambda: model.history(OneJobHistory(job_id=failed)),
+        "rescuer's look": rescuer.run_once,
+        "scheduler's look": scheduler.run_once,
+    }
+    found: Figures = {}
+    for name, ask in questions.items():
+        found |= await timed(name, ask, times)
+    return found
+
+
+async def _claims(pool: AsyncConnectionPool, times: int) -> Figures:
+    """Of the queue where ready jobs of one kind lie: by a worker for that kind, and by one for another."""
+    parts = Generator.on(pool)
+
+    async def claim() -> None:
+        request = LeaseRequest(request_id=new_id(), worker="scale-claims", kinds=[mix.PARKED_KIND], max=8)
+        [leased] = await parts.claims.claim(mix.PARKED_QUEUE, [request])
+        assert leased
+        given_back.extend(DoneItem(job=job.job, token=job.token, outcome="released") for job in leased)
+
+    async def in_vain() -> None:
+        request = LeaseRequest(request_id=new_id(), worker="scale-claims", kinds=["test.none"], max=8)
+        assert await parts.claims.claim(mix.PARKED_QUEUE, [request]) == [[]]
+
+    given_back: list[DoneItem] = []
+    found = await timed("claim of 8", claim, min(times, 4), warm=1)
+    for first in range(0, len(given_back), 512):
+        await parts.reports.serve([DoneReport(worker="scale-claims", items=given_back[first : first + 512])])
+    return found | await timed("claim in vain, all ready jobs of other kinds", in_vain, times)
+
+
+async def of_api(platform: Platform, places: Mapping[str, str | None], times: int = _TIMES) -> Figures:
+    """The same pages as a client sees them."""
+    client = await HttpClient.connect(platform.url, platform.token())
+    found: Figures = {}
+    try:
+        for depth, cursor in places.items():
+            for name, asked in FILTERS.items():
+                told = [(key, value) for key, values in asked.items() for value in values]
+                path = f"/api/admin/jobs?{urlencode(told + ([('cursor', cursor)] if cursor else []))}"
+                found |= await timed(f"api page {depth}, {name}", lambda path=path: client.get(path), times, tail=0.99)  # type: ignore[misc]
+        return found | await timed("api counts", lambda: client.get("/api/admin/stats"), times, tail=0.99)
+    finally:
+        await client.close()
+
+
+async def timed(
+    name: str, ask: Callable[[], Awaitable[object]], times: int, *, tail: float = 0.95, warm: int = _WARM
+) -> Figures:
+    """Milliseconds of one question, asked again and again."""
+    took: list[float] = []
+    for _ in range(times + warm):
+        began = time.perf_counter()
+        await ask()
+        took.append((time.perf_counter() - began) * 1e3)
+        await asyncio.sleep(0)
+    return {f"{name} p50": percentile(took[warm:], 0.5), f"{name} p{tail * 100:.0f}": percentile(took[warm:], tail)}
