@@ -164,3 +164,14 @@ async def test_a_restart_of_the_server_is_survived(private_database: PrivateData
 
     await eventually(back, timeout=15)
     await pool.close()
+
+
+async def test_a_server_that_falls_silent_is_given_up(
+    pool: AsyncConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chassis_database, "_SILENT_S", 0.2)
+    with pytest.raises(errors.OperationalError, match="does not answer") as silent:
+        await one(pool, "SELECT pg_sleep(20)")
+    assert chassis_database.is_away(silent.value)
+    monkeypatch.undo()
+    assert await one(pool, "SELECT 1") == (1,)

@@ -1,7 +1,7 @@
 """A gateway in this process behind a real web server, with a real database and bus, and scripted other services."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -47,6 +47,8 @@ class Running:
     bus: Bus
     nc: Connection
     relay: Relay
+    end: Callable[[], Awaitable[None]]
+    """Ends the web server, as a gateway that is told to stop does."""
     clients: list[httpx2.AsyncClient] = field(default_factory=list)
 
     @property
@@ -128,18 +130,20 @@ async def running(
         await stack.enter_async_context(background.relaying(relay, relay_nc))
         await gateway.start()
         stack.push_async_callback(gateway.stop)
-        run = Running(gateway, await _served(stack, gateway), jobs, bus, nc, relay)
+        url, end = await _served(stack, gateway)
+        run = Running(gateway, url, jobs, bus, nc, relay, end)
         stack.push_async_callback(_close, run)
         yield run
 
 
-async def _served(stack: AsyncExitStack, gateway: Gateway) -> str:
+async def _served(stack: AsyncExitStack, gateway: Gateway) -> tuple[str, Callable[[], Awaitable[None]]]:
     listener = server.listen("127.0.0.1", 0)
     port = listener.getsockname()[1]
     stop = asyncio.Event()
     app = create_app(gateway)
     serving = asyncio.create_task(
-        server.serve(app, listener, stop, end_streams=gateway.live.stop, behind_proxy=False), name="http"
+        server.serve(app, listener, stop, end_streams=gateway.live.stop, hurry=gateway.bus.hurry, behind_proxy=False),
+        name="http",
     )
 
     async def end() -> None:
@@ -148,7 +152,7 @@ async def _served(stack: AsyncExitStack, gateway: Gateway) -> str:
         listener.close()
 
     stack.push_async_callback(end)
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}", end
 
 
 async def _make_streams(bus: Bus, journals: Sequence[str]) -> None:

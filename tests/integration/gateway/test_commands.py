@@ -15,6 +15,7 @@ from jobplane.contracts.commands import CreateJob
 from jobplane.gateway import control_bus
 from tests.integration.gateway.conftest import Running, code_of
 from tests.integration.gateway.scripted_jobs import done, job, refused
+from tests.support.waiting import eventually
 
 JOBS = "/api/admin/jobs"
 
@@ -191,6 +192,18 @@ async def test_an_outcome_within_the_wait_is_answered(gateway: Running, admin: h
     asked = asyncio.create_task(admin.post(f"{JOBS}/{new_id()}/retry", headers={"Prefer": "wait=20"}))
     await gateway.jobs.decide_last()
     assert (await asked).status_code == 200
+
+
+async def test_who_still_waits_when_the_gateway_ends_is_told_where_to_ask(
+    gateway: Running, admin: httpx2.AsyncClient
+) -> None:
+    gateway.jobs.decide = lambda _message: None
+    asked = asyncio.create_task(admin.post(f"{JOBS}/{new_id()}/retry", headers={"Prefer": "wait=20"}))
+    await eventually(lambda: gateway.jobs.commands)
+    await gateway.end()
+    answer = await asked
+    assert answer.status_code == 202
+    assert answer.json()["command_id"] == gateway.jobs.commands[0].command_id
 
 
 async def test_an_unknown_command_is_not_found(admin: httpx2.AsyncClient) -> None:

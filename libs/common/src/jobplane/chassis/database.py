@@ -1,9 +1,9 @@
 """The service's own schema through a pool of psycopg connections, and what a failure of the database means."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -25,6 +25,10 @@ _LEND_S = 5.0
 _CLOSE_S = 1.0
 _GIVE_UP_RECONNECT_S = 2.0  # afterwards every borrower tries anew: an outage ends with the first success
 _IDLE_S = 120.0
+_SILENT_S = 35.0  # no statement takes longer than 30 s
+_LOOK_S = 0.1
+
+RV = TypeVar("RV")
 
 # Limits of the server, so that no statement, lock or forgotten transaction holds others up for ever.
 _SESSION: Final = {
@@ -62,6 +66,27 @@ class _Adapters:
 _ADAPTERS: AdaptContext = _Adapters()
 
 
+class _Connection(AsyncConnection[Any]):
+    """A connection that is given up when the server says nothing for longer than any statement may take.
+
+    A peer that vanished without a word would otherwise be waited for until the operating system notices: for ever, if
+    something in between still acknowledges what is sent.
+    """
+
+    async def wait(self, gen: Generator[Any, Any, RV], interval: float = _LOOK_S, timeout: float | None = None) -> RV:
+        """Wait for an answer.
+
+        Raises:
+            OperationalError: the server is silent; the connection is closed.
+        """
+        try:
+            return await super().wait(gen, interval, timeout or _SILENT_S)
+        except errors._WaitTimeout as error:  # noqa: SLF001 - raised for the time-out asked for, has no public name
+            if timeout is None:
+                self.pgconn.finish()
+            raise errors.OperationalError("the database does not answer") from error
+
+
 class _Pool(AsyncConnectionPool):
     """A pool that closes in time for the end of the process, also while the database is away."""
 
@@ -85,6 +110,7 @@ async def open_pool(
     """
     pool = _Pool(
         url,
+        connection_class=_Connection,
         kwargs=_connection_arguments(schema, service),
         min_size=min_size,
         max_size=max_size,

@@ -79,6 +79,8 @@ class Relay:
         self._create = create
         self._last: int | None = None
         """Last sequence of the stream, while it is certain."""
+        self._last_id: str | None = None
+        """Id of the event there, if it is known."""
         self._relayed = 0
         self._epoch = 0
         self._wanted = asyncio.Event()
@@ -141,7 +143,10 @@ class Relay:
             if self._last is None:
                 self._last = await self._verified_end()
             await self._pace.begin()
-            page = await self._journal.after(self._last, BATCH_EVENTS)
+            page = await self._next_page(self._last)
+            if page is None:
+                self._last = None
+                continue
             if not page:
                 return published
             events = _cut(page)
@@ -154,10 +159,23 @@ class Relay:
                 self._last = None
                 continue
             self._last = self._relayed = events[-1].position
+            self._last_id = events[-1].id
             published += len(events)
             if len(events) == len(page) < BATCH_EVENTS and not self._wanted.is_set():
                 return published  # that was all there was
             self._wanted.clear()
+
+    async def _next_page(self, last: int) -> list[EventRecord] | None:
+        """The events behind `last`; None if the journal no longer has what was published last.
+
+        A database that was restored within a moment is not noticed otherwise: every connection simply works again.
+        """
+        if self._last_id is None:
+            return await self._journal.after(last, BATCH_EVENTS)
+        page = await self._journal.after(last - 1, BATCH_EVENTS + 1)
+        if not page or page[0].position != last or page[0].id != self._last_id:
+            return None
+        return page[1:]
 
     async def _verified_end(self) -> int:
         try:
@@ -178,6 +196,7 @@ class Relay:
             raise Diverged(msg)
         metrics.gauge("jobplane_journal_halted").labels(self._source).set(figures.halted is not None)
         self._relayed = end.last_seq
+        self._last_id = end.event_id
         return end.last_seq
 
     async def _end(self) -> StreamEnd:

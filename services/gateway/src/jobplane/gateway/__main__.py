@@ -48,6 +48,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
             listener,
             stop,
             end_streams=gateway.live.stop,
+            hurry=gateway.bus.hurry,
             behind_proxy=settings.public_url is not None,
         )
 

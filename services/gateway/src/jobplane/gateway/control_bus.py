@@ -52,7 +52,7 @@ class _Flight:
         self.wait_s = wait_s
         self.accepted = False
         self.told: asyncio.Future[CommandOutcome | None] = self._loop.create_future()
-        self._timer = self._loop.call_at(self.begun + _ACCEPT_S, self._overdue)
+        self._timer = self._loop.call_at(self.begun + _ACCEPT_S, self.hurry)
 
     @property
     def seconds(self) -> float:
@@ -68,7 +68,7 @@ class _Flight:
             self.told.set_result(None)
         elif self.wait_s != _ACCEPT_S:
             self._timer.cancel()
-            self._timer = self._loop.call_at(self.begun + self.wait_s, self._overdue)
+            self._timer = self._loop.call_at(self.begun + self.wait_s, self.hurry)
 
     def decide(self, outcome: CommandOutcome) -> None:
         """What is decided was accepted, whether or not the stream has said so."""
@@ -85,7 +85,8 @@ class _Flight:
         """Nobody waits any more."""
         self._timer.cancel()
 
-    def _overdue(self) -> None:
+    def hurry(self) -> None:
+        """Do not wait any longer: what is accepted is decided without us."""
         if self.told.done():
             return
         if self.accepted:
@@ -103,6 +104,7 @@ class ControlBus:
         self._inbox = nc.new_inbox()
         self._flights: dict[str, _Flight] = {}
         self._count = 0
+        self._hurried = False
         self._subscription: Subscription | None = None
 
     @property
@@ -124,6 +126,12 @@ class ControlBus:
         if self._subscription is not None and not self._nc.is_closed:
             await self._subscription.unsubscribe()
 
+    def hurry(self) -> None:
+        """The end is near: nobody waits for an outcome any longer, all are told to ask for it."""
+        self._hurried = True
+        for flight in tuple(self._flights.values()):
+            flight.hurry()
+
     async def send(self, message: CommandMessage, *, wait_s: float) -> CommandOutcome | None:
         """Have a command decided; none if it is accepted but not decided within `wait_s` seconds (0: do not wait).
 
@@ -132,7 +140,7 @@ class ControlBus:
         """
         self._count += 1
         number = f"{self._count:x}"
-        flight = self._flights[number] = _Flight(wait_s)
+        flight = self._flights[number] = _Flight(0 if self._hurried else wait_s)
         try:
             await self._publish(message, number)
             outcome = await flight.told

@@ -14,6 +14,7 @@ from jobplane.gateway.gathered_writes import Protocol
 
 _BACKLOG: Final = 1024
 _GRACE_S: Final = 1
+_HURRY_S: Final = 0.7
 
 
 class Server(uvicorn.Server):
@@ -52,9 +53,13 @@ async def serve(
     stop: asyncio.Event,
     *,
     end_streams: Callable[[], Awaitable[None]],
+    hurry: Callable[[], None],
     behind_proxy: bool,
 ) -> None:
-    """Answer requests until told to stop; then `end_streams` is called, and whoever is being answered has a second."""
+    """Answer requests until told to stop; then `end_streams` is called, and whoever is being answered has a second.
+
+    Shortly before that second is over `hurry` is called: an answer that says less is better than none.
+    """
     server = Server(
         uvicorn.Config(
             app,
@@ -76,4 +81,5 @@ async def serve(
     stopping.cancel()
     await end_streams()
     server.should_exit = True
+    asyncio.get_running_loop().call_later(_HURRY_S, hurry)
     await serving

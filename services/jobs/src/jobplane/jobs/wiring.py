@@ -189,7 +189,9 @@ class Wiring:
         ]
 
     async def _bus_answers(self) -> bool:
-        """Whether the connection that serves beats has its round trip."""
+        """Whether the connection that serves beats has its round trip; while it reconnects, `flush` would not say."""
+        if not self._bus.answers.is_connected:
+            return False
         try:
             await self._bus.answers.flush(timeout=2)
         except (NatsError, OSError, TimeoutError):
