@@ -32,7 +32,7 @@ def main() -> None:
         table.show(run, console)
     if arguments.compare:
         table.show_comparison(compare(run, Run.read(arguments.compare)), console)
-    sys.exit(any(why.startswith("failed") for why in run.skipped.values()))
+    sys.exit(not arguments.show and any(why.startswith("failed") for why in run.skipped.values()))
 
 
 def _measured(arguments: argparse.Namespace) -> Run:
