@@ -65,3 +65,11 @@ up *arguments:
 # measure: beside the machine's raw limits and, if `uv pip install --group bench-peers` was run, beside peers
 bench *arguments:
     {{bin}}/python -m tests.bench {{arguments}}
+
+# what depends on how many jobs there are: 10⁴ beside 10⁶, about half an hour the first time
+scale *arguments:
+    {{bin}}/python -m tests.bench.scale {{arguments}}
+
+# work for an hour at half of what the machine can, and see what grows
+soak *arguments="--minutes 60 --load 0.5":
+    {{bin}}/python -m tests.bench.scale.soak {{arguments}}
