@@ -150,6 +150,22 @@ async def test_a_wiped_bus_heals_from_the_journal(
     assert (await journal.figures()).halted is None
 
 
+async def test_who_has_seen_more_writes_nothing_to_a_database_restored_from_a_backup(
+    journal: Journal, relay: Relay, database: Database
+) -> None:
+    await fill(journal, 5)
+    await relay.run_once()
+    with psycopg.connect(database.admin_url) as admin:
+        admin.execute("DELETE FROM jobs.event WHERE pos > 3")
+        admin.execute("UPDATE jobs.journal_head SET pos = 3")
+    with pytest.raises(Unavailable) as refused:
+        await append(journal, event())
+    assert refused.value.code == "journal_diverged"
+    with psycopg.connect(database.admin_url) as admin:
+        admin.execute("UPDATE jobs.journal_head SET pos = 4, epoch = epoch + 1")
+    assert await append(journal, event()) == 5, "an operator has decided where it goes on"
+
+
 @pytest.mark.parametrize("noticed", [True, False], ids=["after a reconnect", "in a moment"])
 @pytest.mark.parametrize("written_since", [0, 2, 4], ids=["shorter", "as long", "longer"])
 async def test_a_database_restored_from_a_backup_halts_all_writes(
@@ -161,7 +177,7 @@ async def test_a_database_restored_from_a_backup_halts_all_writes(
         admin.execute("DELETE FROM jobs.event WHERE pos > 3")
         admin.execute("UPDATE jobs.journal_head SET pos = 3")
     if written_since:
-        await fill(journal, written_since)
+        await fill(Journal(journal.pool), written_since)  # by a process that has not seen more
     if noticed:
         relay.recheck()
     with pytest.raises(Diverged):

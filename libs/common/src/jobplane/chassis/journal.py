@@ -26,9 +26,15 @@ log = structlog.get_logger()
 
 HALTED: Final = "journal_diverged"
 """Code of the error while writes are halted."""
-APPEND: Final = """
+WRITABLE: Final = "halted IS NULL AND (pos >= %s OR epoch > %s)"
+"""Condition on `journal_head`, for `Journal.known`: it is not halted, and not older than what this process has seen.
+
+A database that was restored from a copy may be back before anybody notices; it must not number new events over those
+that others have read.
+"""
+APPEND: Final = f"""
 head AS (
-    UPDATE journal_head SET pos = pos + %s WHERE halted IS NULL RETURNING pos - %s AS base
+    UPDATE journal_head SET pos = pos + %s WHERE {WRITABLE} RETURNING pos - %s AS base
 ), appended AS (
     INSERT INTO event (pos, stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id,
         traceparent, at, data)
@@ -39,7 +45,7 @@ head AS (
         AS e (stream_id, version, type, id, command_id, actor, reason, correlation_id, causation_id, traceparent, at,
             data, n)
 )
-"""
+"""  # noqa: S608 - constants
 """Takes the next positions, `head.base` + 1 and on, and inserts events there; for `append_parameters`.
 
 What else belongs to the same change joins the statement, so that one round trip writes all of it. No row of `head`:
@@ -112,7 +118,8 @@ class _Locks:
 class Transaction:
     """One transaction of one writer, in pipeline mode: statements are queued until a result is fetched."""
 
-    def __init__(self, conn: AsyncConnection[Any]) -> None:
+    def __init__(self, journal: "Journal", conn: AsyncConnection[Any]) -> None:
+        self._journal = journal
         self.conn = conn
         self._locks = _Locks()
         self.locking = self._locks.take
@@ -128,7 +135,7 @@ class Transaction:
         if not events:
             return 0
         self.locking(LockOrder.HEAD)
-        cursor = await self.conn.execute(_APPEND_ALONE, append_parameters(events))
+        cursor = await self.conn.execute(_APPEND_ALONE, append_parameters(events, self._journal.known))
         base = _base(await cursor.fetchall())
         self.head = base + len(events)
         return base + 1
@@ -137,7 +144,9 @@ class Transaction:
 class Exchange:
     """One transaction of one writer in two round trips: what it reads, then what it writes together with the COMMIT."""
 
-    def __init__(self, conn: AsyncConnection[Any]) -> None:
+    def __init__(self, conn: AsyncConnection[Any], known: tuple[int, int]) -> None:
+        self.known = known
+        """Parameters of `WRITABLE`."""
         self._conn = conn
         self._locks = _Locks()
         self._last: list[Statement] = []
@@ -179,8 +188,8 @@ def _base(rows: Sequence[Sequence[Any]]) -> int:
     return int(rows[0][0])
 
 
-def append_parameters(events: Sequence[NewEvent]) -> list[Parameter]:
-    """The parameters of `APPEND`."""
+def append_parameters(events: Sequence[NewEvent], known: tuple[int, int]) -> list[Parameter]:
+    """The parameters of `APPEND`; `known` is `Journal.known`."""
     now = clock.now()
     actors: dict[Actor, str] = {}
     for event in events:
@@ -188,6 +197,7 @@ def append_parameters(events: Sequence[NewEvent]) -> list[Parameter]:
             actors[event.actor] = event.actor.model_dump_json(exclude_none=True)
     return [
         len(events),
+        *known,
         len(events),
         plain([event.stream_id for event in events]),
         plain([event.version for event in events]),
@@ -211,7 +221,19 @@ class Journal:
         self.pool = pool
         self.on_append = on_append
         self.head = 0
-        """The last position that this process has appended; 0 before the first."""
+        """The last position that this process has appended, or has seen on the bus; 0 before the first."""
+        self._epoch = 0
+
+    @property
+    def known(self) -> tuple[int, int]:
+        """What the journal must not be older than: position and epoch, as `WRITABLE` wants them."""
+        return self.head, self._epoch
+
+    def note(self, figures: JournalFigures, relayed: int) -> None:
+        """Note what was seen of the journal and its stream; a new epoch goes on from where its operator put it."""
+        if figures.epoch > self._epoch:
+            self._epoch, self.head = figures.epoch, figures.position
+        self.head = max(self.head, relayed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -220,7 +242,7 @@ class Journal:
         Committed at the end of the block, rolled back (positions too) by an exception.
         """
         async with self.pool.connection() as conn:
-            tx = Transaction(conn)
+            tx = Transaction(self, conn)
             try:
                 async with conn.pipeline(), conn.transaction():
                     yield tx
@@ -237,7 +259,7 @@ class Journal:
         Committed at the end of the block, undone (positions too) by an exception.
         """
         async with self.pool.connection() as conn:
-            tx = Exchange(conn)
+            tx = Exchange(conn, self.known)
             try:
                 yield tx
                 await tx.commit()

@@ -187,6 +187,7 @@ class Relay:
             end = await self._end()
         figures = await self._journal.figures()
         self._epoch = figures.epoch
+        self._journal.note(figures, end.last_seq)
         if end.last_seq > figures.position:
             ends = f"{self._stream} ends at {end.last_seq}, the journal at {figures.position}"
             msg = f"{ends}: the database is older than the bus"

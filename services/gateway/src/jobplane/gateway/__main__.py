@@ -38,8 +38,10 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         relay_nc = await bus.connect(relay_url, user="gateway-relay", name=f"{settings.instance}-relay")
         stack.push_async_callback(bus.close, relay_nc)
         create = creator(settings.topology_nats_url.get_secret_value(), EVT_ADMIN)
-        relay = Relay(Journal(pool), relay_nc, stream=EVT_ADMIN, source=SOURCE, subject_of=subject_of, create=create)
-        gateway = Gateway.build(settings, pool, Journal(pool, relay.nudge), nc)
+        journal = Journal(pool)
+        relay = Relay(journal, relay_nc, stream=EVT_ADMIN, source=SOURCE, subject_of=subject_of, create=create)
+        journal.on_append = relay.nudge
+        gateway = Gateway.build(settings, pool, journal, nc)
         await stack.enter_async_context(background.relaying(relay, relay_nc))
         await gateway.start()
         await stack.enter_async_context(background.working(gateway, nc, relay, drifts))

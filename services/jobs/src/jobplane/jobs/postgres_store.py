@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 
 from jobplane.chassis.arrays import bytes_, plain, texts
 from jobplane.chassis.exchange import Parameter
-from jobplane.chassis.journal import APPEND, Exchange, Journal, LockOrder, Step, append_parameters
+from jobplane.chassis.journal import APPEND, WRITABLE, Exchange, Journal, LockOrder, Step, append_parameters
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
@@ -139,10 +139,10 @@ _INSERT_JOBS: Final = f"""created AS (
     FROM head, {_unnest(_NEW)}
 )"""  # noqa: S608 - constants
 # A key that is given up in this transaction is free before somebody else in it takes it; not while writes are halted.
-_FREE_KEYS: Final = """
-WITH head AS (SELECT FROM journal_head WHERE halted IS NULL FOR UPDATE)
+_FREE_KEYS: Final = f"""
+WITH head AS (SELECT FROM journal_head WHERE {WRITABLE} FOR UPDATE)
 UPDATE job SET status = u.status FROM head, unnest(%s::uuid[], %s::text[]) AS u (id, status) WHERE job.id = u.id
-"""
+"""  # noqa: S608 - constants
 
 
 @cache
@@ -216,10 +216,10 @@ class PostgresWriting:
             alone = (LockOrder.HEAD, _OUTCOMES_ALONE, _outcome_parameters(changes.outcomes))
             self._tx.finish(*([alone] if changes.outcomes else []))
             return
-        parts = [(APPEND, append_parameters(changes.events)), *_parts(changes)]
+        parts = [(APPEND, append_parameters(changes.events, self._tx.known)), *_parts(changes)]
         statement = "WITH " + ", ".join(text for text, _ in parts) + " SELECT base FROM head"  # noqa: S608 - constants
         step = (LockOrder.HEAD, statement, [*chain.from_iterable(told for _, told in parts)])
-        self._tx.finish(*_free_keys(changes.rows), step, events=len(changes.events))
+        self._tx.finish(*_free_keys(changes.rows, self._tx.known), step, events=len(changes.events))
 
 
 def _lock_keys(known: Known) -> list[Step]:
@@ -230,11 +230,11 @@ def _lock_keys(known: Known) -> list[Step]:
     return [(LockOrder.UNIQUE_KEYS, _LOCK_KEYS, parameters), (LockOrder.UNIQUE_KEYS, _HOLDERS, parameters)]
 
 
-def _free_keys(changed: Sequence[tuple[Held, int]]) -> list[Step]:
+def _free_keys(changed: Sequence[tuple[Held, int]], known: tuple[int, int]) -> list[Step]:
     freed = _freed(changed)
     if not freed:
         return []
-    parameters = (plain(item.job.id for item in freed), plain(item.job.status for item in freed))
+    parameters = (*known, plain(item.job.id for item in freed), plain(item.job.status for item in freed))
     return [(LockOrder.HEAD, _FREE_KEYS, parameters)]
 
 
