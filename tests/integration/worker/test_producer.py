@@ -103,17 +103,18 @@ async def test_a_stream_without_atomic_batches_is_served_one_by_one(bus: Bus, da
     await buses.close(anybody)
 
 
-async def test_a_producer_may_not_speak_for_a_person(
-    producer: Producer, bus: Bus, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [ActorKind.USER, ActorKind.SYSTEM, ActorKind.WORKER])
+async def test_a_producer_speaks_for_agents_only(
+    producer: Producer, bus: Bus, monkeypatch: pytest.MonkeyPatch, kind: ActorKind
 ) -> None:
     anybody = await buses.connect(bus.url("test"), user="test", name="anybody")
     letters = await anybody.subscribe("dlq.jobs.command")
     await anybody.flush()
-    monkeypatch.setattr(producer, "_actor", Actor(id=new_id(), kind=ActorKind.USER, role=Role.ADMIN))
+    monkeypatch.setattr(producer, "_actor", Actor(id=new_id(), kind=kind, role=Role.ADMIN))
     [outcome] = await producer.enqueue_many([NewJob(kind="k")], timeout_s=0.5)
     assert isinstance(outcome, NotEnqueued)
     letter = await letters.next_msg(timeout=5)
-    assert (letter.headers or {})["Jobplane-Dead-Reason"] == "issuer producer may not speak for a user"
+    assert (letter.headers or {})["Jobplane-Dead-Reason"] == f"issuer producer may not speak for a {kind}"
     await buses.close(anybody)
 
 

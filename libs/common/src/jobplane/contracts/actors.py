@@ -25,7 +25,7 @@ class ActorKind(StrEnum):
 
 
 HUMAN_KINDS = frozenset({ActorKind.USER, ActorKind.TOKEN})
-"""Kinds that only the gateway may assert."""
+"""Kinds that are people, or act for one."""
 
 
 class Actor(Fact):
@@ -49,3 +49,8 @@ def system(name: str) -> Actor:
 def worker(name: str) -> Actor:
     """The actor of a worker process."""
     return Actor(id=name, kind=ActorKind.WORKER)
+
+
+def agent(name: str) -> Actor:
+    """The actor of another program that asks something of the platform; only the gateway may name any other."""
+    return Actor(id=name, kind=ActorKind.AGENT)

@@ -18,7 +18,7 @@ from pydantic_core import PydanticSerializationError, from_json, to_json
 
 from jobplane.chassis import bus, clock
 from jobplane.chassis.ids import new_id
-from jobplane.contracts.actors import Actor, system
+from jobplane.contracts.actors import Actor, agent
 from jobplane.contracts.commands import DEFAULT_MAX_ATTEMPTS, CreateJob
 from jobplane.contracts.envelope import CommandMessage
 from jobplane.contracts.errors import JobplaneError, Refused, Unavailable
@@ -110,7 +110,7 @@ class Producer:
 
     def __init__(self, commands: CommandBus, name: str) -> None:
         self._commands = commands
-        self._actor = system(name)
+        self._actor = agent(name)
 
     @classmethod
     @asynccontextmanager

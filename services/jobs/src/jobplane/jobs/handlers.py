@@ -4,7 +4,7 @@ What cannot be read goes to the dead letters.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -17,7 +17,7 @@ from jobplane.chassis import tracing
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.intake import Delivery
 from jobplane.chassis.journal import HALTED
-from jobplane.contracts.actors import HUMAN_KINDS
+from jobplane.contracts.actors import ActorKind
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage
 from jobplane.contracts.errors import InvalidMessage, Unavailable
@@ -33,6 +33,12 @@ from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
 log = structlog.get_logger()
 
 _HUMAN_ISSUER: Final = "gateway"
+_SPEAKS_FOR: Final[Mapping[str, Collection[ActorKind]]] = {
+    _HUMAN_ISSUER: tuple(ActorKind),
+    "health": (ActorKind.SYSTEM,),
+    "producer": (ActorKind.AGENT,),
+}
+"""Whom an issuer may name as the actor of its commands: nobody pretends to be a person, a worker or the system."""
 
 
 @dataclass(slots=True)
@@ -141,7 +147,7 @@ def _read(delivery: Delivery) -> _Read:
     except ValidationError as error:
         raise InvalidMessage(_plain(error)) from error
     issuer = issuer_of(delivery.subject)
-    if message.actor.kind in HUMAN_KINDS and issuer != _HUMAN_ISSUER:
+    if message.actor.kind not in _SPEAKS_FOR.get(issuer, ()):
         msg = f"issuer {issuer} may not speak for a {message.actor.kind}"
         raise InvalidMessage(msg)
     if delivery.subject.rsplit(".", 1)[1] != message.command.type:
