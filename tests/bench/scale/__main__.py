@@ -12,7 +12,7 @@ import psycopg
 
 from jobplane.local import migrate
 from tests.bench.scale import populate, reading, sizes
-from tests.bench.scale.ground import Ground, tell
+from tests.bench.scale.ground import Ground, prepare_process, tell
 from tests.bench.scale.reading import Figures
 from tests.bench.site import projected
 from tests.support import invariants
@@ -27,6 +27,7 @@ _BIG: Final = 100
 def main() -> None:
     """See `--help`; nothing is asserted."""
     arguments = _parser().parse_args()
+    prepare_process()
     for step in arguments.steps or _STEPS:
         if step == "report":
             report(arguments.directory, arguments.jobs)

@@ -1,6 +1,8 @@
 """Data directories of platforms that are kept between measurements, and their database without the platform."""
 
 import json
+import logging
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import structlog
 
 from jobplane.local import postgres
 from jobplane.local.ports import LOOPBACK
 from tests.support.platform import Platform
 
 _SUPERUSER_PASSWORD = "postgres_password"
+
+_TERMINATED = 143
 
 
 class Ground:
@@ -81,3 +86,10 @@ def tell(text: str) -> None:
     """One line of progress."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+def prepare_process() -> None:
+    """Errors only in the log; a TERM ends this process as an exception does, so that servers are ended, too."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), processors=[plain])

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import json
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -23,7 +22,7 @@ from tests.bench import machine
 from tests.bench.figures import percentile
 from tests.bench.http_client import HttpClient
 from tests.bench.scale import watch
-from tests.bench.scale.ground import tell
+from tests.bench.scale.ground import prepare_process, tell
 from tests.bench.scale.trend import Trend, trend
 from tests.bench.scale.watch import Reading
 from tests.bench.site import bus_url, finished, projected, worker
@@ -38,6 +37,8 @@ _TICK_S: Final = 0.1
 _COMMAND_EVERY_S: Final = 0.2
 _READ_EVERY_S: Final = 0.05
 _PATIENCE_S: Final = 120
+_TOKEN_MINUTES: Final = 24 * 60
+"""Clients log in once."""
 _WISH: Final = b'{"kind":"bench.noop","queue":"soak","payload":{"by":"rest"}}'
 _QUESTIONS: Final = (
     "/api/admin/jobs",
@@ -208,11 +209,11 @@ def markdown(run: Run) -> str:
 def main() -> None:
     """See `--help`; exits 1 if something broke, never because something grows."""
     arguments = _parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended, too
+    prepare_process()
     directory = Path(tempfile.mkdtemp(prefix="jobplane-soak-", dir=arguments.directory))
     platform = Platform(directory, ("--workers", "0"))
     try:
-        platform.start()
+        platform.start(environment={"JOBPLANE_TOKEN_MINUTES": str(_TOKEN_MINUTES)})
         with worker(platform, _QUEUE, concurrency=arguments.concurrency) as process:
             told = soak(platform, process, load=arguments.load, minutes=arguments.minutes, every_s=arguments.every)
             run = asyncio.run(told)

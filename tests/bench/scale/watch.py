@@ -1,5 +1,6 @@
 """One reading of everything that could grow: processes, tables, lags, connections."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any, Final
@@ -24,12 +25,14 @@ SELECT (SELECT pos FROM jobs.journal_head),
     (SELECT position FROM health.checkpoint WHERE name = 'health.EVT_JOBS')
 """
 _CONNECTIONS: Final = "SELECT application_name, count(*) FROM pg_stat_activity WHERE datname = 'jobplane' GROUP BY 1"
-_CHURNED: Final = frozenset({"jobs.job", "jobs.job_count", "jobs.journal_head", "jobs.beat_service"})
-"""Tables whose rows are updated: they may not grow faster than their rows."""
 
 
 async def read(platform: Platform, worker: psutil.Process, conn: psycopg.Connection[Any], nc: Connection) -> Reading:
-    """Take one reading."""
+    """Take one reading; clients in this process go on meanwhile."""
+    return await asyncio.to_thread(_seen, platform, worker, conn) | await _lags(conn, nc)
+
+
+def _seen(platform: Platform, worker: psutil.Process, conn: psycopg.Connection[Any]) -> Reading:
     found: Reading = {}
     for name, process in _processes(platform, worker):
         try:
@@ -40,8 +43,7 @@ async def read(platform: Platform, worker: psutil.Process, conn: psycopg.Connect
             found[f"{what} {name}"] = found.get(f"{what} {name}", 0.0) + value
     for table, size, dead in conn.execute(_TABLES).fetchall():
         found |= {f"size {table}": size / _MB, f"dead {table}": dead}
-    found |= {f"connections {name}": number for name, number in conn.execute(_CONNECTIONS).fetchall()}
-    return found | await _lags(conn, nc)
+    return found | {f"connections {name}": number for name, number in conn.execute(_CONNECTIONS).fetchall()}
 
 
 async def _lags(conn: psycopg.Connection[Any], nc: Connection) -> Reading:
