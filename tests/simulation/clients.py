@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import JsonValue
 
 from jobplane.chassis.ids import new_id
-from jobplane.contracts.actors import Actor, ActorKind, Role
+from jobplane.contracts.actors import Actor, ActorKind, Role, agent
 from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob, ForceRunJob, RetryJob
 from jobplane.contracts.envelope import REPLY_TO, CommandMessage, CommandOutcome
 from jobplane.contracts.ids import CommandId, JobId
@@ -23,7 +23,7 @@ from tests.simulation.memory_database import MemoryDatabase
 QUEUE: Final = "default"
 KINDS: Final = ("echo", "resize")
 ADMIN: Final = Actor(id="019a0000-0000-7000-8000-00000000000a", kind=ActorKind.USER, role=Role.ADMIN)
-SERVICE: Final = Actor(id="shop", kind=ActorKind.SYSTEM)
+SERVICE: Final = agent("shop")
 PAYLOADS: Final[tuple[dict[str, JsonValue], ...]] = ({}, {}, {}, {"n": 1}, {"n": 1}, {"large": "x" * 5000})
 FAR: Final = timedelta(days=1)
 _SLOWEST_S: Final = 4.0
