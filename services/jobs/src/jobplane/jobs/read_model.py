@@ -89,24 +89,14 @@ class ReadModel:
         Raises:
             Refused: `invalid_cursor`.
         """
-        conditions: list[str] = ["true"]
-        parameters: list[str | list[str]] = []
-        for column, wanted in (("status", query.status), ("queue", query.queue), ("kind", query.kind)):
-            if wanted:
-                conditions.append(f"{column} = ANY(%s)")
-                # No text in a database has a NUL, so that nothing is found by it.
-                parameters.append([str(value) for value in wanted if "\0" not in value])
-        if query.cursor is not None:
-            conditions.append("id < %s")
-            parameters.append(_decode_cursor(query.cursor, _ID))
-        sql = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %s"  # noqa: S608 - constants
+        sql, parameters = select(query)
         async with self._pool.connection() as conn:
-            found = await (await conn.execute(sql, (*parameters, query.limit + 1))).fetchall()
+            found = await (await conn.execute(sql, parameters)).fetchall()
             shown = [(job_of(row), row) for row in found[: query.limit]]
             texts = await bodies.load(conn, (job.error_ref for job, _ in shown))
         items = _fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
         more = len(found) > len(items)
-        return JobPage(items=items, next_cursor=_encode_cursor(items[-1].id) if more else None)
+        return JobPage(items=items, next_cursor=cursor_after(items[-1].id) if more else None)
 
     async def history(self, query: OneJobHistory) -> History:
         """The events of a job, oldest first.
@@ -124,7 +114,7 @@ class ReadModel:
             raise _not_found(query.job_id)
         items = _fitting([_history_item(row, data, texts) for row, data in known])
         more = len(found) > query.limit or len(known) > len(items)
-        return History(items=items, next_cursor=_encode_cursor(str(items[-1].version)) if more else None)
+        return History(items=items, next_cursor=cursor_after(str(items[-1].version)) if more else None)
 
     async def stats(self) -> Stats:
         """Exact counts, all true for the same journal position."""
@@ -159,6 +149,46 @@ class ReadModel:
             )
         views = await self.views([stored.job_id] if stored.job_id else [])
         return outcome(query.command_id, stored, views.get(stored.job_id or ""))
+
+
+def select(query: ListJobs) -> tuple[str, Sequence[object]]:
+    """The statement for a page, and its parameters; it asks for one row more, to know whether there is a next page.
+
+    An index gives rows in order only below one value of each of its columns before the id. So each combination of the
+    values that are wanted is asked for its newest rows, of which the newest are taken.
+    """
+    limit = query.limit + 1
+    told: list[object] = []
+    conditions = ["true"]
+    values: list[str] = []
+
+    def each(column: str, wanted: Sequence[str]) -> None:
+        values.append(f"unnest(%s::text[]) AS wanted_{column} (value)")
+        conditions.append(f"{column} = wanted_{column}.value")
+        told.append(_texts(wanted))
+
+    if query.status or query.queue or query.kind:
+        each("status", query.status or list(JobStatus))
+    if query.queue:
+        each("queue", query.queue)
+    elif query.kind:
+        each("kind", query.kind)
+    if query.queue and query.kind:
+        conditions.append("kind = ANY(%s)")
+        told.append(_texts(query.kind))
+    if query.cursor is not None:
+        conditions.append("id < %s")
+        told.append(_decode_cursor(query.cursor, _ID))
+    newest = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %s"  # noqa: S608 - constants
+    if not values:
+        return newest, (*told, limit)
+    listed = ", ".join(values)
+    return f"SELECT found.* FROM {listed}, LATERAL ({newest}) AS found ORDER BY id DESC LIMIT %s", (*told, limit, limit)  # noqa: S608 - constants
+
+
+def _texts(wanted: Sequence[str]) -> list[str]:
+    """Each value once, as text; no text in a database has a NUL, so that nothing is found by one that has."""
+    return sorted({str(value) for value in wanted if "\0" not in value})
 
 
 def outcome(command_id: str, stored: Stored, job: JobView | None) -> CommandOutcome:
@@ -278,7 +308,8 @@ def _not_found(job_id: JobId) -> Refused:
     )
 
 
-def _encode_cursor(after: str) -> str:
+def cursor_after(after: str) -> str:
+    """The cursor for the page after a job's id or an event's version."""
     return base64.urlsafe_b64encode(after.encode()).decode().rstrip("=")
 
 

@@ -1,0 +1,367 @@
+"""Every hot statement is served by indexes and reads no more rows than it must, however many there are.
+
+No statement is repeated here: the parts of the service run, and PostgreSQL tells the plan of whatever it is asked.
+"""
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.chassis import database as databases
+from jobplane.chassis.ids import new_id
+from jobplane.chassis.journal import Journal
+from jobplane.contracts.commands import CancelJob, RetryJob
+from jobplane.contracts.ids import CommandId, JobId
+from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.queries import ListJobs, OneCommand, OneJob, OneJobHistory
+from jobplane.contracts.workers import Beat, LeaseRequest, RunningJob
+from jobplane.jobs.beats import Beats
+from jobplane.jobs.claims import Claims
+from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.postgres_store import PostgresStore
+from jobplane.jobs.pruner import Pruner
+from jobplane.jobs.read_model import ReadModel
+from jobplane.jobs.rescuer import Rescuer
+from jobplane.jobs.scheduler import Scheduler
+from jobplane.jobs.store import Due
+from tests.bench.scale import mix
+from tests.bench.scale.populate import Generator
+from tests.integration.jobs.wishing import command
+from tests.support import servers
+from tests.support.servers import Database
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+_JOBS = 10_000
+_PARKED = 12 * 512
+_RUNS = 250
+"""More than there are at any time."""
+_DUE = 20
+_LARGE = frozenset({"job", "event", "body", "command_outcome"})
+"""Tables that grow with the jobs."""
+_EXPLAINED = (
+    "session_preload_libraries = 'auto_explain'",
+    "auto_explain.log_min_duration = 0",
+    "auto_explain.log_analyze = on",
+    "auto_explain.log_timing = off",
+    "auto_explain.log_format = 'json'",
+    "auto_explain.log_level = 'notice'",
+)
+_SERVABLE = "UPDATE jobs.beat_service SET since = now() - interval '1 day', served_until = 'infinity'"
+_SOME = "SELECT id::text FROM jobs.job WHERE status = %s AND queue LIKE 'work-%%' ORDER BY id LIMIT 8"
+_MAKE_DUE = """
+UPDATE jobs.job SET run_at = now() WHERE id IN (
+    SELECT id FROM jobs.job WHERE status = 'PENDING' AND NOT ready ORDER BY run_at LIMIT %s
+)
+"""
+_END_A_LEASE = """
+UPDATE jobs.job SET lease_until = now() WHERE id = (
+    SELECT id FROM jobs.job WHERE status = 'RUNNING' AND lease_until > now() LIMIT 1
+)
+"""
+
+
+@dataclass(slots=True)
+class Plans:
+    """What PostgreSQL told of the statements of one connection."""
+
+    found: list[dict[str, Any]] = field(default_factory=list)
+
+    def hear(self, told: psycopg.errors.Diagnostic) -> None:
+        text = told.message_primary or ""
+        if "plan:" in text:
+            self.found.append(json.loads(text.split("plan:", 1)[1]))
+
+    def nodes(self) -> Iterator[dict[str, Any]]:
+        """All nodes of all plans."""
+        for plan in self.found:
+            yield from _below(plan["Plan"])
+
+    def scans(self) -> list[dict[str, Any]]:
+        """The nodes that read a large table."""
+        return [
+            node
+            for node in self.nodes()
+            if node.get("Relation Name") in _LARGE and str(node["Node Type"]).endswith("Scan")
+        ]
+
+    def indexes(self) -> set[str]:
+        """Through which indexes tables were read."""
+        return {node["Index Name"] for node in self.nodes() if "Index Name" in node}
+
+    def told(self) -> str:
+        """The essence, for a failing test."""
+        lines = []
+        for plan in self.found:
+            lines.append(" ".join(plan["Query Text"].split())[:300])
+            lines += [f"    {_short(node)}" for node in _below(plan["Plan"])]
+        return "\n".join(lines)
+
+
+def _below(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _below(child)
+
+
+def _rows(node: dict[str, Any]) -> float:
+    """How many rows were looked at, in all loops."""
+    discarded = sum(node.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Index Recheck"))
+    return float((node["Actual Rows"] + discarded) * node["Actual Loops"])
+
+
+def _short(node: dict[str, Any]) -> str:
+    what = " ".join(str(node[name]) for name in ("Node Type", "Relation Name", "Index Name") if name in node)
+    return f"{what}: {_rows(node):.0f} rows {node.get('Index Cond', '')} {node.get('Filter', '')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """The parts of the service on one connection, and jobs to ask for."""
+
+    pool: AsyncConnectionPool
+    admin: psycopg.Connection[Any]
+    plans: Plans
+    ledger: Ledger
+    claims: Claims
+    model: ReadModel
+    ids: dict[JobStatus, list[JobId]]
+    command_id: CommandId
+    middle: str
+    """A cursor in the middle of all lists."""
+
+
+@pytest.fixture(scope="module")
+def database(migrated_template: Database) -> Iterator[Database]:
+    """One for the module."""
+    copy = servers.copy_of(migrated_template)
+    yield copy
+    servers.drop(copy)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def filled(database: Database) -> Database:
+    """Ten thousand jobs with their histories, and two thousand that wait to be taken; from now on explained."""
+    pool = await databases.open_pool(database.url("jobs"), schema="jobs", service="jobs", min_size=2)
+    filling = Generator.on(pool)
+    await filling.fill(_JOBS, seed=1)
+    for first in range(0, _PARKED, 512):
+        await filling.create(mix.parked(first, 512))
+    await pool.close()
+    with psycopg.connect(database.admin_url, autocommit=True) as admin:
+        admin.execute("VACUUM (FREEZE, ANALYZE) jobs.job, jobs.event, jobs.body, jobs.command_outcome")
+        admin.execute(_SERVABLE)
+        for setting in _EXPLAINED:
+            admin.execute(f'ALTER DATABASE "{database.name}" SET {setting}')
+    return database
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def desk(filled: Database) -> AsyncIterator[Desk]:
+    """One connection, whose plans are heard."""
+    plans = Plans()
+    pool = await databases.open_pool(filled.url("jobs"), schema="jobs", service="jobs", min_size=1, max_size=1)
+    async with pool.connection() as conn:
+        conn.add_notice_handler(plans.hear)
+    ledger, model = Ledger(PostgresStore(Journal(pool))), ReadModel(pool)
+    with psycopg.connect(filled.admin_url, autocommit=True) as admin:
+        admin.execute("SET client_min_messages = 'warning'")
+        ids = {status: [row[0] for row in admin.execute(_SOME, (status,)).fetchall()] for status in JobStatus}
+        row = admin.execute("SELECT command_id::text FROM jobs.command_outcome LIMIT 1").fetchone()
+        assert row is not None
+        middle = await _cursor_at(model, _JOBS // 2)
+        yield Desk(pool, admin, plans, ledger, Claims(ledger, pool), model, ids, CommandId(row[0]), middle)
+    await pool.close()
+
+
+async def _cursor_at(model: ReadModel, depth: int) -> str:
+    cursor = None
+    for _ in range(depth // 200):
+        cursor = (await model.page(ListJobs(limit=200, cursor=cursor))).next_cursor
+    assert cursor is not None
+    return cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Hot:
+    """Something that is done all the time."""
+
+    do: Callable[[Desk], Awaitable[object]]
+    indexes: set[str]
+    """Through which tables may be read."""
+    rows: int
+    """How many rows of the large tables at most."""
+    sorts: int = 0
+    """How many rows may be sorted, in all."""
+    through: dict[str, int] = field(default_factory=dict)
+    """How many rows at most may be looked at through some of the indexes."""
+
+
+def _page(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
+    return lambda desk: desk.model.page(ListJobs(**asked))
+
+
+def _deep(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
+    return lambda desk: desk.model.page(ListJobs(cursor=desk.middle, **asked))
+
+
+def _request(most: int, worker: str = "worker-1") -> LeaseRequest:
+    return LeaseRequest(request_id=new_id(), worker=worker, kinds=[mix.PARKED_KIND, "test.other"], max=most)
+
+
+def _claim(most: int) -> Callable[[Desk], Awaitable[object]]:
+    return lambda desk: desk.claims.claim(mix.PARKED_QUEUE, [_request(most)])
+
+
+async def _beat(desk: Desk) -> None:
+    [[job]] = await desk.claims.claim(mix.PARKED_QUEUE, [_request(1, "worker-2")])
+    desk.plans.found.clear()
+    running = [RunningJob(job=job.job, token=job.token), RunningJob(job=JobId(new_id()), token="0" * 32)]
+    await Beats(desk.ledger, desk.pool).serve([Beat(worker="worker-2", running=running)])
+
+
+async def _repeated(desk: Desk) -> None:
+    """A command that comes twice, beside another."""
+    twice = command(CancelJob(job_id=desk.ids[JobStatus.COMPLETED].pop()))
+    await desk.ledger.settle([twice])
+    desk.plans.found.clear()
+    await desk.ledger.settle([twice, command(RetryJob(job_id=desk.ids[JobStatus.FAILED].pop()))])
+
+
+async def _schedule(desk: Desk) -> None:
+    desk.admin.execute(_MAKE_DUE, (_DUE,))
+    assert await Scheduler(desk.pool, lambda _: None).run_once() == _DUE
+
+
+async def _expire(desk: Desk) -> None:
+    desk.admin.execute(_END_A_LEASE)
+    assert await Rescuer(desk.ledger, desk.pool).settle(Due.EXPIRED) == 1
+
+
+async def _relay(desk: Desk) -> None:
+    assert len(await Journal(desk.pool).after(12_345, 1000)) == 1000
+
+
+async def _look(desk: Desk) -> None:
+    assert await Rescuer(desk.ledger, desk.pool).run_once() == 0
+
+
+_A_PAGE = 51
+_WITH_ERRORS = 2 * _A_PAGE
+_OF_EACH_STATUS = 5 * _A_PAGE
+_RUNNING = {"job_running", "job_by_status"}
+"""Both have as many rows as there are runs."""
+_WRITING = {"job_pkey", "body_pkey", "command_outcome_pkey", "job_unique_key", "journal_head_pkey", "job_count_pkey"}
+HOT = {
+    "page": Hot(_page(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
+    "deep page": Hot(_deep(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
+    "page of a status": Hot(_page(status=["FAILED"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "deep page of a status": Hot(_deep(status=["FAILED"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "page of a rare status": Hot(_page(status=["RUNNING"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "page of a queue": Hot(_page(queue=["work-1"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
+    "deep page of a queue": Hot(_deep(queue=["work-1"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
+    "page of a rare queue": Hot(_page(queue=["work-7"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
+    "page of no queue": Hot(_page(queue=["test-none"]), {"job_by_queue", "body_pkey"}, 0),
+    "deep page of a kind": Hot(
+        _deep(kind=["scale.mail"]), {"job_by_kind_and_status", "body_pkey"}, 400, _OF_EACH_STATUS
+    ),
+    "page of a rare kind": Hot(
+        _page(kind=["scale.rare"]), {"job_by_kind_and_status", "body_pkey"}, 400, _OF_EACH_STATUS
+    ),
+    "page of a queue and a status": Hot(
+        _deep(queue=["work-1"], status=["FAILED"]), {"job_by_queue", "body_pkey"}, _WITH_ERRORS, _A_PAGE
+    ),
+    "page of a kind and two states": Hot(
+        _deep(kind=["scale.mail"], status=["FAILED", "CANCELLED"]),
+        {"job_by_kind_and_status", "body_pkey"},
+        2 * _WITH_ERRORS,
+        2 * _A_PAGE,
+    ),
+    "page of all filters": Hot(
+        _page(kind=["scale.mail"], queue=["work-0"], status=["FAILED"]), {"job_by_queue", "body_pkey"}, 300, _A_PAGE
+    ),
+    "one job": Hot(
+        lambda desk: desk.model.one(OneJob(job_id=desk.ids[JobStatus.FAILED][0])), {"job_pkey", "body_pkey"}, 4
+    ),
+    "history": Hot(
+        lambda desk: desk.model.history(OneJobHistory(job_id=desk.ids[JobStatus.FAILED][0])),
+        {"event_stream_id_version_key", "body_pkey"},
+        8,
+    ),
+    "counts": Hot(lambda desk: desk.model.stats(), {"job_ready", "job_count_pkey"}, 200, 100),
+    "outcome": Hot(
+        lambda desk: desk.model.command(OneCommand(command_id=desk.command_id)),
+        {"command_outcome_pkey", "job_pkey", "body_pkey"},
+        5,
+    ),
+    "commands": Hot(_repeated, _WRITING, 20, 6),
+    "claim of one": Hot(_claim(1), {"job_ready", *_WRITING}, 10),
+    "claim of many": Hot(_claim(100), {"job_ready", *_WRITING}, 500),
+    "beat": Hot(_beat, {"job_pkey", "job_stopping", *_RUNNING}, 2 * _RUNS, 2 * _RUNS),
+    "rescuer's look": Hot(_look, {"job_stopping", *_RUNNING}, 2 * _RUNS),
+    "rescuer": Hot(_expire, {*_RUNNING, *_WRITING}, 2 * _RUNS, 10),
+    # While few jobs are PENDING, joining what is due with all of them is thought to be cheaper than one look for each.
+    "scheduler": Hot(
+        _schedule,
+        {"job_waiting", "job_pkey", "job_by_status"},
+        _PARKED + 10 * _DUE,
+        2 * _DUE,
+        {"job_waiting": 2 * _DUE},
+    ),
+    "pruner": Hot(lambda desk: Pruner(desk.pool).run_once(), {"command_outcome_at", "command_outcome_pkey"}, 0),
+    "page of the relay": Hot(_relay, {"event_pkey"}, 1000),
+}
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("name", HOT)
+async def test_a_hot_statement_reads_no_more_than_it_must(desk: Desk, name: str, mode: str) -> None:
+    """Planned for its parameters, and planned once for all: with prepared statements the choice is PostgreSQL's."""
+    hot, plans = HOT[name], desk.plans
+    async with desk.pool.connection() as conn:
+        await conn.execute(f"SET plan_cache_mode = {mode}")
+    plans.found.clear()
+    await hot.do(desk)
+    assert plans.found
+    assert [node for node in plans.scans() if node["Node Type"] == "Seq Scan"] == [], plans.told()
+    assert plans.indexes() <= hot.indexes, plans.told()
+    assert sum(map(_rows, plans.scans())) <= hot.rows, plans.told()
+    for index, most in hot.through.items():
+        assert sum(_rows(node) for node in plans.nodes() if node.get("Index Name") == index) <= most, plans.told()
+    sorts = sum(_rows(node) for node in plans.nodes() if str(node["Node Type"]).endswith("Sort"))
+    assert sorts <= hot.sorts, plans.told()
+
+
+_ASKED: list[dict[str, list[str]]] = [
+    {},
+    {"status": ["FAILED"]},
+    {"status": ["FAILED", "CANCELLED", "FAILED"]},
+    {"queue": ["work-1"]},
+    {"queue": ["work-0", "work-7", "parked"]},
+    {"kind": ["scale.mail", "scale.rare"]},
+    {"kind": ["scale.mail"], "status": ["PENDING", "COMPLETED"]},
+    {"kind": ["scale.image", "scale.rare"], "queue": ["work-0", "work-2"], "status": ["FAILED", "COMPLETED"]},
+]
+
+
+@pytest.mark.parametrize("asked", _ASKED, ids=str)
+async def test_a_filtered_list_is_what_plain_sql_finds(desk: Desk, asked: dict[str, list[str]]) -> None:
+    """However the statement is put together: no job is missing, none comes twice, the newest is first."""
+    conditions = ["true", *(f"{column} = ANY(%({column})s)" for column in asked)]
+    plain = f"SELECT id::text FROM jobs.job WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT 150"
+    wanted = [row[0] for row in desk.admin.execute(plain, asked).fetchall()]
+    found: list[str] = []
+    cursor = None
+    for _ in range(3):
+        page = await desk.model.page(ListJobs.model_validate({**asked, "cursor": cursor, "limit": 50}))
+        found += [job.id for job in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+    assert found == wanted
