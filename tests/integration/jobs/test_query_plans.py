@@ -135,6 +135,8 @@ class Desk:
     command_id: CommandId
     middle: str
     """A cursor in the middle of all lists."""
+    end: str
+    """A cursor behind which only some hundreds are left."""
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +178,8 @@ async def desk(filled: Database) -> AsyncIterator[Desk]:
         row = admin.execute("SELECT command_id::text FROM jobs.command_outcome LIMIT 1").fetchone()
         assert row is not None
         middle = await _cursor_at(model, _JOBS // 2)
-        yield Desk(pool, admin, plans, ledger, Claims(ledger, pool), model, ids, CommandId(row[0]), middle)
+        end = await _cursor_at(model, _JOBS + _PARKED - 400)
+        yield Desk(pool, admin, plans, ledger, Claims(ledger, pool), model, ids, CommandId(row[0]), middle, end)
     await pool.close()
 
 
@@ -209,6 +212,11 @@ def _page(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
 
 def _deep(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
     return lambda desk: desk.model.page(ListJobs(cursor=desk.middle, **asked))
+
+
+def _last(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
+    """Where few jobs are left, and the planner may think that looking at all of them is as good."""
+    return lambda desk: desk.model.page(ListJobs(cursor=desk.end, **asked))
 
 
 def _request(most: int, worker: str = "worker-1") -> LeaseRequest:
@@ -264,6 +272,10 @@ HOT = {
     "page of a status": Hot(_page(status=["FAILED"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
     "deep page of a status": Hot(_deep(status=["FAILED"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
     "page of a rare status": Hot(_page(status=["RUNNING"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "last page of a rare status": Hot(_last(status=["RUNNING"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "last page of a rare status of a queue": Hot(
+        _last(queue=["work-0"], status=["RUNNING"]), {"job_by_queue", "body_pkey"}, _WITH_ERRORS, _A_PAGE
+    ),
     "page of a queue": Hot(_page(queue=["work-1"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
     "deep page of a queue": Hot(_deep(queue=["work-1"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
     "page of a rare queue": Hot(_page(queue=["work-7"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),

@@ -25,6 +25,8 @@ from jobplane.jobs.rows import JOB_COLUMNS, job_of
 _VIEW_COLUMNS: Final = f"{JOB_COLUMNS}, position, progress"
 _POSITION, _PROGRESS = -2, -1
 _BY_ID: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])"  # noqa: S608 - constants
+_NEWEST: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {{condition}} ORDER BY {{order}} LIMIT %s"  # noqa: S608 - constants
+_LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 # The oldest ready job of a queue: the first of each (forced, priority) along the index of claims, never all of them.
 _STATS: Final = """
 SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
@@ -155,34 +157,26 @@ def select(query: ListJobs) -> tuple[str, Sequence[object]]:
     """The statement for a page, and its parameters; it asks for one row more, to know whether there is a next page.
 
     An index gives rows in order only below one value of each of its columns before the id. So each combination of the
-    values that are wanted is asked for its newest rows, of which the newest are taken.
+    values that are wanted is asked for its newest rows, of which the newest are taken. Comparing whole keys leaves the
+    planner no other index to walk, however wrong it is about how many rows there are.
     """
     limit = query.limit + 1
-    told: list[object] = []
-    conditions = ["true"]
-    values: list[str] = []
-
-    def each(column: str, wanted: Sequence[str]) -> None:
-        values.append(f"unnest(%s::text[]) AS wanted_{column} (value)")
-        conditions.append(f"{column} = wanted_{column}.value")
-        told.append(_texts(wanted))
-
-    if query.status or query.queue or query.kind:
-        each("status", query.status or list(JobStatus))
-    if query.queue:
-        each("queue", query.queue)
-    elif query.kind:
-        each("kind", query.kind)
+    before = _LAST_ID if query.cursor is None else _decode_cursor(query.cursor, _ID)
+    wanted: dict[str, Sequence[str]] = {"queue": query.queue} if query.queue else {"kind": query.kind}
+    if not query.queue and not query.kind:
+        wanted = {}
+    if query.status or wanted:
+        wanted["status"] = query.status or list(JobStatus)
+    if not wanted:
+        return _NEWEST.format(condition="id < %s::uuid", order="id DESC"), (before, limit)
+    key, values = ", ".join(wanted), ", ".join(f"wanted_{column}.value" for column in wanted)
+    condition = f"({key}, id) < ({values}, %s::uuid) AND ({key}) >= ({values})"
+    told: list[object] = [*map(_texts, wanted.values()), before]
     if query.queue and query.kind:
-        conditions.append("kind = ANY(%s)")
+        condition += " AND kind = ANY(%s)"
         told.append(_texts(query.kind))
-    if query.cursor is not None:
-        conditions.append("id < %s")
-        told.append(_decode_cursor(query.cursor, _ID))
-    newest = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %s"  # noqa: S608 - constants
-    if not values:
-        return newest, (*told, limit)
-    listed = ", ".join(values)
+    newest = _NEWEST.format(condition=condition, order=", ".join(f"{column} DESC" for column in (*wanted, "id")))
+    listed = ", ".join(f"unnest(%s::text[]) AS wanted_{column} (value)" for column in wanted)
     return f"SELECT found.* FROM {listed}, LATERAL ({newest}) AS found ORDER BY id DESC LIMIT %s", (*told, limit, limit)  # noqa: S608 - constants
 
 
