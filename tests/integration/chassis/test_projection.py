@@ -256,3 +256,14 @@ async def test_a_projection_goes_on_after_its_database_connections_were_cut(
     rows.ask("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'jobplane_audit'")
     await publish(journal, relay, 10)
     await rows.assert_each_once(20)
+
+
+async def test_a_database_restored_from_a_copy_gets_what_it_lost_without_a_new_event(
+    monkeypatch: pytest.MonkeyPatch, journal: Journal, relay: Relay, make: Make, rows: Rows
+) -> None:
+    monkeypatch.setattr("jobplane.chassis.projection._WATCH_S", 0.05)
+    await publish(journal, relay, 5)
+    make()
+    await rows.assert_each_once(5)
+    rows.change("BEGIN; DELETE FROM audit.seen WHERE position > 3; UPDATE audit.checkpoint SET position = 3; COMMIT")
+    await rows.assert_each_once(5)

@@ -22,6 +22,8 @@ log = structlog.get_logger()
 _AGAIN_S: Final = 1.0
 """A standby tries so often to lead, and a leader to go on after a failure."""
 
+_WATCH_S: Final = 5.0
+
 Fold = Callable[[AsyncConnection[Any], Sequence[EventRecord]], Awaitable[None]]
 Bury = Callable[[AsyncConnection[Any], int, bytes, str], Awaitable[None]]
 """Records, in the same transaction, the event at a sequence that cannot be read, with its bytes and the reason."""
@@ -93,18 +95,38 @@ class Projection:
             await asyncio.sleep(_AGAIN_S)
 
     async def _follow(self) -> None:
-        self.position = await self._checkpoint()
-        reader = StreamReader(self._nc, self._stream, self.position + 1, batch=self._batch, rest_s=self._rest_s)
-        try:
-            async for messages in reader.batches():
-                await self._take(messages)
-        finally:
-            await reader.close()
-
-    async def _checkpoint(self) -> int:
         async with self._pool.connection() as conn:
             insert = "INSERT INTO checkpoint (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
             await conn.execute(insert, (self._name,))
+        self.position = await self._checkpoint()
+        reader = StreamReader(self._nc, self._stream, self.position + 1, batch=self._batch, rest_s=self._rest_s)
+        working = {asyncio.create_task(self._read(reader)), asyncio.create_task(self._watch())}
+        try:
+            ended, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
+        finally:
+            for task in working:
+                await tasks.end(task)
+            await reader.close()
+
+    async def _read(self, reader: StreamReader) -> None:
+        async for messages in reader.batches():
+            await self._take(messages)
+
+    async def _watch(self) -> None:
+        """Notice a database that was restored from a copy, also while nothing happens that would be written to it.
+
+        Raises:
+            Fenced: the checkpoint is older than what was written: what came since is to be read again.
+        """
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            if await self._checkpoint() < self.position:
+                raise Fenced(self._name)
+
+    async def _checkpoint(self) -> int:
+        async with self._pool.connection() as conn:
             row = await (
                 await conn.execute("SELECT position FROM checkpoint WHERE name = %s", (self._name,))
             ).fetchone()
