@@ -16,7 +16,7 @@ _TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]
 
 def back(database: Database, literal: str, kind: str) -> Any:
     with psycopg.connect(database.admin_url) as conn:
-        row = conn.execute(f"SELECT %s::{kind}[]", (literal,)).fetchone()  # type: ignore[arg-type]
+        row = conn.execute(f"SELECT %s::{kind}[]", (literal,)).fetchone()
     assert row is not None
     return row[0]
 

@@ -6,6 +6,7 @@ statements costs twenty system calls and a millisecond of CPU. Here it is one wr
 
 from collections.abc import Generator, Iterable, Sequence
 from functools import cache
+from itertools import count
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,8 @@ Statement = tuple[str, Sequence[Parameter]]
 Rows = list[tuple[Any, ...]]
 
 _MOST_PREPARED: Final = 200
+_numbers: Final = count(1)
+"""Of prepared statements: none is used twice, for one that failed may have left others of its round trip behind."""
 _prepared: WeakKeyDictionary[AsyncConnection[Any], dict[str, bytes]] = WeakKeyDictionary()
 
 
@@ -33,7 +36,7 @@ async def exchange(conn: AsyncConnection[Any], *statements: Statement) -> list[R
     """
     names = _prepared.setdefault(conn, {})
     new = [text for text in dict.fromkeys(text for text, _ in statements) if text not in names]
-    fresh = {text: f"jp_{len(names) + number}".encode() for number, text in enumerate(new)}
+    fresh = {text: f"jp_{next(_numbers)}".encode() for text in new}
     if len(names) + len(fresh) > _MOST_PREPARED:
         fresh = {}
     known = names | fresh
