@@ -20,6 +20,7 @@ from jobplane.local.data_dir import DataDirectory
 from jobplane.local.files import write_private
 from jobplane.local.plan import Options
 from jobplane.local.problems import CannotStart
+from jobplane.local.signals import Signals
 from jobplane.local.supervisor import Platform, Stopped
 
 BUILTIN = Path("-")
@@ -68,12 +69,14 @@ def up(
         message = f"--demo {folder}: there is no such folder."
         raise Failed(message, Exit.USAGE)
     options = Options(data, port, workers, ready_file, folder, builtin_demo=demo == BUILTIN)
+    signals = Signals()
+    signals.listen()  # before the first file is written: from there on, an end is an orderly end
     with data_dir.in_use(data) as directory, data_dir.plainly(directory.root):
         if ready_file is not None:
             ready_file.unlink(missing_ok=True)
         known = credentials.load_or_create(directory.credentials)
         _refuse_taken(port)
-        _run(directory, known, options)
+        _run(directory, known, options, signals)
 
 
 def _refuse_taken(port: int) -> None:
@@ -87,11 +90,11 @@ def _refuse_taken(port: int) -> None:
         raise CannotStart(message)
 
 
-def _run(directory: DataDirectory, known: Credentials, options: Options) -> None:
+def _run(directory: DataDirectory, known: Credentials, options: Options, signals: Signals) -> None:
     console = Console(highlight=False)
     display = StartDisplay(console)
     known, password = _first_password(directory, known)
-    platform = Platform(directory, known, options, display)
+    platform = Platform(directory, known, options, display, signals)
     try:
         platform.start(password)
         took = display.finish()

@@ -33,7 +33,9 @@ class Stopped(Exception):
 class Platform:
     """All processes of one data directory. Use it from the main thread: children die with the thread that made them."""
 
-    def __init__(self, data: DataDirectory, known: Credentials, options: Options, reporter: Reporter) -> None:
+    def __init__(
+        self, data: DataDirectory, known: Credentials, options: Options, reporter: Reporter, signals: Signals
+    ) -> None:
         self._data = data
         self._options = options
         self._report = reporter
@@ -41,7 +43,7 @@ class Platform:
         self._ports = ports.keep_or_choose(known.ports, ("nats", "postgres", *SERVICES), taken=self._http_port)
         self._known = known.model_copy(update={"ports": self._ports})
         self._servers = Servers(data, self._known, self._ports)
-        self._signals = Signals()
+        self._signals = signals
         self._children: Children | None = None
 
     @property
@@ -51,7 +53,6 @@ class Platform:
 
     def start(self, admin_password: str | None) -> None:
         """Return when everything is ready. Raises CannotStart or Stopped; call `stop` in any case."""
-        self._signals.listen()
         credentials.save(self._data.credentials, self._known)
         self._report.starting("services")
         children = self._children = Children(self._data, self._signals, self._report)
