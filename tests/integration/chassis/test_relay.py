@@ -12,7 +12,7 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
-from jobplane.chassis.journal import Journal
+from jobplane.chassis.journal import APPEND, Journal, LockOrder, append_parameters
 from jobplane.chassis.relay import Diverged, Relay
 from jobplane.contracts.errors import Unavailable
 from tests.integration.chassis.relaying import assert_relayed, relay_of, running, wipe
@@ -164,6 +164,31 @@ async def test_who_has_seen_more_writes_nothing_to_a_database_restored_from_a_ba
     with psycopg.connect(database.admin_url) as admin:
         admin.execute("UPDATE jobs.journal_head SET pos = 4, epoch = epoch + 1")
     assert await append(journal, event()) == 5, "an operator has decided where it goes on"
+
+
+async def test_a_lost_tail_that_the_bus_never_had_halts_writes_too(
+    journal: Journal, relay: Relay, database: Database
+) -> None:
+    await fill(journal, 5)
+    await relay.run_once()
+    await fill(journal, 3)
+    with psycopg.connect(database.admin_url) as admin:
+        admin.execute("DELETE FROM jobs.event WHERE pos > 6")
+        admin.execute("UPDATE jobs.journal_head SET pos = 6")
+    async with journal.exchange() as tx:
+        assert tx.known == (8, 1)
+    async with running(relay):
+        with pytest.raises(Unavailable):
+            await _exchange(journal)
+        assert "it had reached 8" in await eventually(lambda: _halted(journal))
+
+
+async def _exchange(journal: Journal) -> None:
+    async with journal.exchange() as tx:
+        parameters = append_parameters([event()], tx.known)
+        statement = f"WITH {APPEND} SELECT base FROM head"
+        await tx.read()
+        tx.finish((LockOrder.HEAD, statement, parameters), events=1)
 
 
 @pytest.mark.parametrize("noticed", [True, False], ids=["after a reconnect", "in a moment"])

@@ -80,7 +80,7 @@ class _Connection(AsyncConnection[Any]):
             OperationalError: the server is silent; the connection is closed.
         """
         try:
-            return await super().wait(gen, interval, timeout or _SILENT_S)
+            return await super().wait(gen, interval, _SILENT_S if timeout is None else timeout)
         except errors._WaitTimeout as error:  # noqa: SLF001 - raised for the time-out asked for, has no public name
             if timeout is None:
                 self.pgconn.finish()

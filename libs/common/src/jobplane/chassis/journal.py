@@ -223,17 +223,30 @@ class Journal:
         self.head = 0
         """The last position that this process has appended, or has seen on the bus; 0 before the first."""
         self._epoch = 0
+        self.doubted = False
+        """A write was refused as if halted: whoever compares journal and bus should do it anew."""
 
     @property
     def known(self) -> tuple[int, int]:
         """What the journal must not be older than: position and epoch, as `WRITABLE` wants them."""
         return self.head, self._epoch
 
-    def note(self, figures: JournalFigures, relayed: int) -> None:
-        """Note what was seen of the journal and its stream; a new epoch goes on from where its operator put it."""
-        if figures.epoch > self._epoch:
+    def note(self, figures: JournalFigures, relayed: int, known: tuple[int, int]) -> str | None:
+        """Note what was seen of the journal and its stream; gives why this cannot be the journal that was seen before.
+
+        `known` is from before the figures were asked for: meanwhile others append. A new epoch goes on from where its
+        operator put it.
+        """
+        older = None
+        head, epoch = known
+        if figures.epoch < epoch:
+            older = f"the journal is in epoch {figures.epoch}, it was in epoch {epoch}"
+        elif figures.epoch == epoch and figures.position < head:
+            older = f"the journal ends at {figures.position}, it had reached {head}"
+        if figures.epoch != self._epoch:
             self._epoch, self.head = figures.epoch, figures.position
         self.head = max(self.head, relayed)
+        return older
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -263,8 +276,11 @@ class Journal:
             try:
                 yield tx
                 await tx.commit()
-            except BaseException:
+            except BaseException as error:
                 await rollback(conn)
+                if isinstance(error, Unavailable) and error.code == HALTED:
+                    self.doubted = True
+                    self.on_append()
                 raise
         self._appended(tx.head)
 

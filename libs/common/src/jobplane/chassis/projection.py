@@ -23,6 +23,7 @@ _AGAIN_S: Final = 1.0
 """A standby tries so often to lead, and a leader to go on after a failure."""
 
 _WATCH_S: Final = 5.0
+"""A restored database may go unnoticed so long while nothing is written."""
 
 Fold = Callable[[AsyncConnection[Any], Sequence[EventRecord]], Awaitable[None]]
 Bury = Callable[[AsyncConnection[Any], int, bytes, str], Awaitable[None]]
@@ -122,7 +123,14 @@ class Projection:
         """
         while True:
             await asyncio.sleep(_WATCH_S)
-            if await self._checkpoint() < self.position:
+            written = self.position
+            try:
+                kept = await self._checkpoint()
+            except Exception as error:
+                if not database.is_away(error):
+                    raise
+                continue
+            if kept < written:
                 raise Fenced(self._name)
 
     async def _checkpoint(self) -> int:

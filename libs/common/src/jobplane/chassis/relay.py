@@ -82,6 +82,10 @@ class Relay:
         self._last_id: str | None = None
         """Id of the event there, if it is known."""
         self._relayed = 0
+        self._checks = 0
+        """How often a comparison was asked for: one that is asked for during a publication must not be forgotten."""
+        self.verified = asyncio.Event()
+        """Journal and bus were compared once; before, nothing should be written."""
         self._epoch = 0
         self._wanted = asyncio.Event()
         self._pace = Pace()
@@ -102,6 +106,7 @@ class Relay:
 
     def recheck(self) -> None:
         """Compare stream and journal before publishing again (after a reconnect: the bus may be another)."""
+        self._checks += 1
         self._last = None
         self._wanted.set()
 
@@ -131,6 +136,7 @@ class Relay:
         except Diverged as error:
             metrics.gauge("jobplane_journal_halted").labels(self._source).set(1)
             await self._journal.halt(str(error), self._epoch)
+        self.verified.set()
 
     async def run_once(self) -> int:
         """Publish all that is not in the stream yet; gives how many events.
@@ -150,6 +156,7 @@ class Relay:
             if not page:
                 return published
             events = _cut(page)
+            checks = self._checks
             try:
                 with tracing.span(
                     "relay publish", traceparent=events[-1].traceparent, stream=self._stream, events=len(events)
@@ -158,8 +165,9 @@ class Relay:
             except (SequenceMoved, StreamMissing):
                 self._last = None
                 continue
-            self._last = self._relayed = events[-1].position
-            self._last_id = events[-1].id
+            self._relayed = events[-1].position
+            if self._checks == checks:
+                self._last, self._last_id = events[-1].position, events[-1].id
             published += len(events)
             if len(events) == len(page) < BATCH_EVENTS and not self._wanted.is_set():
                 return published  # that was all there was
@@ -170,6 +178,8 @@ class Relay:
 
         A database that was restored within a moment is not noticed otherwise: every connection simply works again.
         """
+        if self._journal.doubted:
+            return None
         if self._last_id is None:
             return await self._journal.after(last, BATCH_EVENTS)
         page = await self._journal.after(last - 1, BATCH_EVENTS + 1)
@@ -178,6 +188,7 @@ class Relay:
         return page[1:]
 
     async def _verified_end(self) -> int:
+        self._epoch = (await self._journal.figures()).epoch
         try:
             end = await self._end()
         except StreamMissing:
@@ -185,12 +196,16 @@ class Relay:
             await self._create(first)
             log.warning("relay.stream_created", stream=self._stream, first_sequence=first)
             end = await self._end()
+        known = self._journal.known
         figures = await self._journal.figures()
-        self._epoch = figures.epoch
-        self._journal.note(figures, end.last_seq)
+        if figures.epoch != self._epoch:  # opened just now: this end may be that of the stream before
+            return await self._verified_end()
+        self._journal.doubted = False
+        older = self._journal.note(figures, end.last_seq, known)
         if end.last_seq > figures.position:
-            ends = f"{self._stream} ends at {end.last_seq}, the journal at {figures.position}"
-            msg = f"{ends}: the database is older than the bus"
+            older = f"{self._stream} ends at {end.last_seq}, the journal at {figures.position}"
+        if older is not None:
+            msg = f"{older}: the database is older than what was seen of it"
             raise Diverged(msg)
         if end.event_id is not None and end.event_id != await self._journal.event_id_at(end.last_seq):
             msg = f"{self._stream} holds another event at {end.last_seq} than the journal"

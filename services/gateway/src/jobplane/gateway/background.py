@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+import structlog
 from pydantic import JsonValue
 
 from jobplane.chassis import database, metrics, tasks
@@ -17,7 +18,10 @@ from jobplane.gateway.housekeeping import EVERY_S, Housekeeping
 from jobplane.gateway.routes.health import readiness
 from jobplane.gateway.wiring import Gateway
 
+log = structlog.get_logger()
+
 _LAST_EVENTS_S = 1.0
+_COMPARED_S = 5.0
 _FIGURES_EVERY_S = 5.0
 
 
@@ -40,7 +44,10 @@ class JournalNews:
 
 @asynccontextmanager
 async def relaying(relay: Relay, nc: Connection) -> AsyncIterator[None]:
-    """Publish the journal; at the end what is still unpublished has a second, the rest follows at the next start."""
+    """Publish the journal, having compared it with the bus first, if the bus is there.
+
+    At the end what is still unpublished has a second, the rest follows at the next start.
+    """
 
     async def recheck() -> None:
         relay.recheck()
@@ -49,6 +56,7 @@ async def relaying(relay: Relay, nc: Connection) -> AsyncIterator[None]:
     ended = asyncio.Event()
     task = asyncio.create_task(relay.run(ended), name="relay")
     try:
+        await _compared(relay)
         yield
     finally:
         forget()
@@ -56,6 +64,14 @@ async def relaying(relay: Relay, nc: Connection) -> AsyncIterator[None]:
         relay.nudge()
         await asyncio.wait({task}, timeout=_LAST_EVENTS_S)
         await tasks.end(task)
+
+
+async def _compared(relay: Relay) -> None:
+    try:
+        async with asyncio.timeout(_COMPARED_S):
+            await relay.verified.wait()
+    except TimeoutError:
+        log.warning("journal.not_compared_yet")
 
 
 @asynccontextmanager

@@ -70,7 +70,7 @@ class Claims:
         payloads: dict[str, JsonValue] = {
             item.job.payload_ref: from_json(item.payload) for item in held if item.job.payload_ref and item.payload
         }
-        large = [item.job.payload_ref for item in held if item.payload is None and item.payload_bytes]
+        large = [item.job.payload_ref for item in held if item.payload is None and item.job.payload_ref]
         if large:
             async with self._pool.connection() as conn:
                 payloads |= await bodies.load(conn, large)

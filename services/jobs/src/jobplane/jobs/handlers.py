@@ -33,6 +33,8 @@ from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
 log = structlog.get_logger()
 
 _HUMAN_ISSUER: Final = "gateway"
+_LONGEST_INBOX: Final = 256
+"""The server cuts off whoever publishes to a subject of some thousand characters, with all that is on its way."""
 _SPEAKS_FOR: Final[Mapping[str, Collection[ActorKind]]] = {
     _HUMAN_ISSUER: tuple(ActorKind),
     "health": (ActorKind.SYSTEM,),
@@ -150,6 +152,9 @@ def _read(delivery: Delivery) -> _Read:
     if message.actor.kind not in _SPEAKS_FOR.get(issuer, ()):
         msg = f"issuer {issuer} may not speak for a {message.actor.kind}"
         raise InvalidMessage(msg)
+    if issuer != _HUMAN_ISSUER and (message.actor.role is not None or message.actor.origin is not None):
+        msg = f"issuer {issuer} may not give its actor a role or an origin"
+        raise InvalidMessage(msg)
     if delivery.subject.rsplit(".", 1)[1] != message.command.type:
         msg = f"a {message.command.type} command was sent as {delivery.subject}"
         raise InvalidMessage(msg)
@@ -176,7 +181,9 @@ def _delivered(message: CommandMessage) -> Delivered:
 def _reply_to(delivery: Delivery, issuer: str) -> str | None:
     """The inbox for the outcome, if it is one of the issuer's own: nobody makes us write elsewhere."""
     inbox = delivery.headers.get(REPLY_TO)
-    if inbox is None or not inbox.startswith(f"{inbox_prefix(issuer)}.") or any(mark in inbox for mark in "*> \t\r\n"):
+    if inbox is None or len(inbox) > _LONGEST_INBOX or not inbox.startswith(f"{inbox_prefix(issuer)}."):
+        return None
+    if any(mark in inbox for mark in "*> \t\r\n"):
         return None
     return inbox
 

@@ -14,7 +14,7 @@ from jobplane.contracts.job_events import (
     JobStarted,
     JobStopConfirmed,
 )
-from jobplane.jobs.decider import Rejected
+from jobplane.jobs import outcomes
 from jobplane.jobs.wishes import Settled
 
 _ENDS = {
@@ -31,8 +31,7 @@ def measure(settled: Sequence[Settled]) -> None:
     counts: Counter[tuple[CounterName, str, str]] = Counter()
     for one in settled:
         if one.wish.delivered is not None:
-            outcome = "refused" if isinstance(one.decision, Rejected) else "done"
-            counts["jobplane_commands_total", one.wish.delivered.verb, outcome] += 1
+            counts["jobplane_commands_total", one.wish.delivered.verb, outcomes.of(one).status] += 1
         if one.event is not None:
             counts["jobplane_events_total", "jobs", one.event.TYPE] += 1
             if isinstance(one.event, JobStarted):

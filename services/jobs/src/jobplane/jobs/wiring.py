@@ -142,13 +142,14 @@ class Wiring:
         )
         ended = asyncio.Event()
         relaying = asyncio.create_task(self._relay.run(ended), name="relay")
-        intake = asyncio.create_task(self._intake.run(stop), name="intake")
+        await probe.start()
+        heartbeat.start()
+        await _first_of(stop, relaying, done=self._relay.verified)
         await self._bus.broker.start()
+        intake = asyncio.create_task(self._intake.run(stop), name="intake")
         await self._protocol.start()
         for loop in self._loops:
             loop.start()
-        await probe.start()
-        heartbeat.start()
         await _first_of(stop, relaying, intake)
         await probe.stop()
         for loop in self._loops:
@@ -175,6 +176,8 @@ class Wiring:
         """Whether commands would be accepted now."""
         if not self._bus.connected:
             return "the bus is away"
+        if not self._relay.verified.is_set():
+            return "journal and bus are not compared yet"
         figures = await self._journal.figures()
         return f"writes are halted: {figures.halted}" if figures.halted else True
 
@@ -240,10 +243,12 @@ class Wiring:
         }
 
 
-async def _first_of(stop: asyncio.Event, *tasks: asyncio.Task[None]) -> None:
-    """Wait for the stop; a task that dies before it takes the service down, so that it is started anew."""
-    waiting = asyncio.create_task(stop.wait())
-    await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+async def _first_of(stop: asyncio.Event, *tasks: asyncio.Task[None], done: asyncio.Event | None = None) -> None:
+    """Wait for the stop, or for `done`; a task that dies before takes the service down, so that it is started anew."""
+    events = [asyncio.create_task(event.wait()) for event in (stop, done) if event is not None]
+    await asyncio.wait({*events, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    for event in events:
+        event.cancel()
     for task in tasks:
-        if task.done() and not waiting.done():
+        if task.done() and not stop.is_set():
             task.result()
