@@ -9,6 +9,7 @@ from jobplane.local import credentials, data_dir
 from jobplane.local.data_dir import DataDirectory
 from jobplane.local.plan import Options
 from jobplane.local.problems import CannotStart
+from jobplane.local.signals import Signals
 from jobplane.local.supervisor import Stopped
 
 
@@ -39,7 +40,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DataDirectory:
 
 
 def start(directory: DataDirectory) -> None:
-    up._run(directory, credentials.load_or_create(directory.credentials), Options(directory.root))
+    up._run(directory, credentials.load_or_create(directory.credentials), Options(directory.root), Signals())
 
 
 def test_a_password_that_was_not_printed_is_shown_at_the_next_start(

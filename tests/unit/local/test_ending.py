@@ -84,7 +84,7 @@ def test_the_servers_are_stopped_whatever_happens_to_the_children(
             stopped.append(timeout_s)
 
     stopped = list[float]()
-    platform = Platform(data, credentials.fresh(), Options(data.root), Quiet())
+    platform = Platform(data, credentials.fresh(), Options(data.root), Quiet(), Signals())
     monkeypatch.setattr(platform, "_children", Broken())
     monkeypatch.setattr(platform, "_servers", Servers())
     with pytest.raises(BrokenPipeError):
