@@ -1,5 +1,6 @@
 """Everything that can be done to a platform under test, each noted in its history; nothing outside of it is touched."""
 
+import errno
 import os
 import shutil
 import signal
@@ -192,8 +193,9 @@ def _fill(descriptor: int) -> None:
         try:
             while True:
                 os.write(descriptor, chunk)
-        except OSError:
-            continue
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
 
 
 def _wake(pid: int) -> None:

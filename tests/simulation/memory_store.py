@@ -158,7 +158,7 @@ class MemoryWriting:
         database, session = self._database, self._session
         await database.faults.on_the_server()
         count = len(changes.events)
-        if count:
+        if count or changes.outcomes:
             await database.locks.take(session, HEAD)
             if database.halted is not None:
                 raise Unavailable("Writes are halted.", code=HALTED)

@@ -274,6 +274,12 @@ class StoreChecks:
         await shelf.halt(None)
         assert (await settle(shelf, CancelJob(job_id=job.id)))[0].position == 2
 
+    async def test_a_halted_journal_answers_nothing_either(self, shelf: Shelf) -> None:
+        await create(shelf.ledger, unique_key="key")
+        await shelf.halt("the bus is ahead")
+        with pytest.raises(Unavailable):
+            await settle(shelf, creation(unique_key="key"))
+
     async def test_a_halted_journal_takes_nothing_even_where_a_key_changes_hands(self, shelf: Shelf) -> None:
         job = await create(shelf.ledger, unique_key="key")
         await shelf.halt("the bus is ahead")

@@ -32,6 +32,8 @@ WRITABLE: Final = "halted IS NULL AND (pos >= %s OR epoch > %s)"
 A database that was restored from a copy may be back before anybody notices; it must not number new events over those
 that others have read.
 """
+HELD: Final = f"head AS (SELECT pos AS base FROM journal_head WHERE {WRITABLE} FOR SHARE)"  # noqa: S608 - constants
+"""The head for a change without events: nothing is answered from a journal that may not be written."""
 APPEND: Final = f"""
 head AS (
     UPDATE journal_head SET pos = pos + %s WHERE {WRITABLE} RETURNING pos - %s AS base
@@ -160,7 +162,10 @@ class Exchange:
         return found
 
     def finish(self, *steps: Step, events: int = 0) -> None:
-        """Run these statements at the end of the block; if there are events, the last has `APPEND` and gives `base`."""
+        """Run these statements at the end of the block; the last gives `base` of `head`, no row of it means halted.
+
+        `head` is that of `APPEND` if there are events, else that of `HELD`.
+        """
         self._last = self._statements(steps)
         self._events = events
 
@@ -171,8 +176,11 @@ class Exchange:
             Unavailable: the journal is halted (`journal_diverged`), and nothing was written.
         """
         *found, _ = await exchange(self._conn, *self._last, ("COMMIT", ()))
+        if not self._last:
+            return
+        base = _base(found[-1])
         if self._events:
-            self.head = _base(found[-1]) + self._events
+            self.head = base + self._events
 
     def _statements(self, steps: Sequence[Step]) -> list[Statement]:
         for lock, _, _ in steps:

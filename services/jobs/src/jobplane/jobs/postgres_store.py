@@ -11,7 +11,7 @@ from typing import Any, Final, assert_never
 
 from jobplane.chassis.arrays import bytes_, plain, texts
 from jobplane.chassis.exchange import Parameter
-from jobplane.chassis.journal import APPEND, WRITABLE, Exchange, Journal, LockOrder, Step, append_parameters
+from jobplane.chassis.journal import APPEND, HELD, WRITABLE, Exchange, Journal, LockOrder, Step, append_parameters
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
@@ -161,14 +161,13 @@ _COUNT: Final = """counted AS (
     FROM head, unnest(%s::text[], %s::text[], %s::bigint[]) AS u (queue, status, n)
     ON CONFLICT (queue, status) DO UPDATE SET n = c.n + excluded.n
 )"""
-_INSERT_OUTCOMES: Final = """
+_OUTCOMES: Final = """decided AS (
     INSERT INTO command_outcome (command_id, body_digest, status, code, detail, facts, job_id, position)
-    SELECT u.command_id, u.body_digest, u.status, u.code, u.detail, u.facts, u.job_id, {position}
-    FROM {head} unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::json[], %s::uuid[], %s::bigint[])
+    SELECT u.command_id, u.body_digest, u.status, u.code, u.detail, u.facts, u.job_id, head.base + u.n
+    FROM head,
+        unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::json[], %s::uuid[], %s::bigint[])
         AS u (command_id, body_digest, status, code, detail, facts, job_id, n)
-"""
-_OUTCOMES: Final = f"decided AS ({_INSERT_OUTCOMES.format(position='head.base + u.n', head='head,')})"
-_OUTCOMES_ALONE: Final = _INSERT_OUTCOMES.format(position="u.n", head="")
+)"""
 
 
 class PostgresStore:
@@ -212,14 +211,15 @@ class PostgresWriting:
 
     async def write(self, changes: Changes) -> None:
         """Write everything in one statement."""
-        if not changes.events:
-            alone = (LockOrder.HEAD, _OUTCOMES_ALONE, _outcome_parameters(changes.outcomes))
-            self._tx.finish(*([alone] if changes.outcomes else []))
+        if not changes.events and not changes.outcomes:
+            self._tx.finish()
             return
-        parts = [(APPEND, append_parameters(changes.events, self._tx.known)), *_parts(changes)]
+        known = self._tx.known
+        head = (APPEND, append_parameters(changes.events, known)) if changes.events else (HELD, known)
+        parts = [head, *_parts(changes)]
         statement = "WITH " + ", ".join(text for text, _ in parts) + " SELECT base FROM head"  # noqa: S608 - constants
         step = (LockOrder.HEAD, statement, [*chain.from_iterable(told for _, told in parts)])
-        self._tx.finish(*_free_keys(changes.rows, self._tx.known), step, events=len(changes.events))
+        self._tx.finish(*_free_keys(changes.rows, known), step, events=len(changes.events))
 
 
 def _lock_keys(known: Known) -> list[Step]:
