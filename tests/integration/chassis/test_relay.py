@@ -191,6 +191,37 @@ async def _exchange(journal: Journal) -> None:
         tx.finish((LockOrder.HEAD, statement, parameters), events=1)
 
 
+@pytest.mark.parametrize("step", ["figures", "after", "event_id_at"])
+async def test_a_reconnect_at_any_moment_makes_it_compare_once_more(
+    journal: Journal, relay: Relay, reading: Connection, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    await fill(journal, 2)
+    await relay.run_once()
+    relay.recheck()
+    asked: list[str] = []
+
+    def told(name: str) -> None:
+        method = getattr(journal, name)
+
+        async def call(*args: Any) -> Any:
+            if name == step and name not in asked:
+                relay.recheck()
+            asked.append(name)
+            return await method(*args)
+
+        monkeypatch.setattr(journal, name, call)
+
+    for name in ("figures", "after", "event_id_at"):
+        told(name)
+    await fill(journal, 1)
+    assert await relay.run_once() == 1
+    assert asked.count("event_id_at") == 2
+    asked.clear()
+    assert await relay.run_once() == 0
+    assert asked == ["after"]
+    await assert_relayed(journal, reading)
+
+
 @pytest.mark.parametrize("noticed", [True, False], ids=["after a reconnect", "in a moment"])
 @pytest.mark.parametrize("written_since", [0, 2, 4], ids=["shorter", "as long", "longer"])
 async def test_a_database_restored_from_a_backup_halts_all_writes(

@@ -146,32 +146,38 @@ class Relay:
         """
         published = 0
         while True:
-            if self._last is None:
-                self._last = await self._verified_end()
+            checks = self._checks
+            last = self._last
+            if last is None:
+                last = await self._verified_end()
             await self._pace.begin()
-            page = await self._next_page(self._last)
+            page = await self._next_page(last)
             if page is None:
                 self._last = None
                 continue
             if not page:
+                self._go_on_behind(last, checks)
                 return published
             events = _cut(page)
-            checks = self._checks
             try:
                 with tracing.span(
                     "relay publish", traceparent=events[-1].traceparent, stream=self._stream, events=len(events)
                 ):
-                    await self._publish(events, self._last)
+                    await self._publish(events, last)
             except (SequenceMoved, StreamMissing):
                 self._last = None
                 continue
             self._relayed = events[-1].position
-            if self._checks == checks:
-                self._last, self._last_id = events[-1].position, events[-1].id
+            self._last_id = events[-1].id
+            self._go_on_behind(events[-1].position, checks)
             published += len(events)
             if len(events) == len(page) < BATCH_EVENTS and not self._wanted.is_set():
                 return published  # that was all there was
             self._wanted.clear()
+
+    def _go_on_behind(self, last: int, checks: int) -> None:
+        """Publish behind `last` next time, unless a recheck was asked for since there were `checks` of them."""
+        self._last = last if self._checks == checks else None
 
     async def _next_page(self, last: int) -> list[EventRecord] | None:
         """The events behind `last`; None if the journal no longer has what was published last.
