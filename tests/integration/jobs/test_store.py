@@ -10,10 +10,14 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import database as databases
 from jobplane.chassis.journal import Journal
+from jobplane.contracts.commands import ForceRunJob
 from jobplane.contracts.ids import JobId
+from jobplane.jobs import postgres_store
 from jobplane.jobs.postgres_store import PostgresStore
+from jobplane.jobs.store import Due
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
-from tests.simulation.shelf import Shelf
+from tests.integration.jobs.wishing import create, start
+from tests.simulation.shelf import Shelf, claimed, overdue, settle
 from tests.simulation.statement_checks import StatementChecks
 from tests.simulation.store_checks import StoreChecks
 from tests.support import servers
@@ -66,3 +70,20 @@ class TestPostgresStore(StoreChecks, StatementChecks):
 async def test_the_checks_leave_a_consistent_journal(shelf: Shelf, database: Database) -> None:
     await StoreChecks().test_a_key_changes_hands_within_one_transaction(shelf)
     assert_consistent(database.owner_url)
+
+
+@pytest.mark.parametrize("direction", ["ASC", "DESC"])
+async def test_jobs_come_in_order_whatever_the_plan_is(
+    shelf: Shelf, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement around the claim promises nothing: a plan that turns the rows around changes nothing."""
+    turned = f"{vars(postgres_store)['_READ']} ORDER BY locked.id {direction}"
+    monkeypatch.setattr(postgres_store, "_READ", turned)
+    low, early, late, high, forced = [(await create(shelf.ledger, priority=p)).id for p in (-1, 0, 0, 5, -5)]
+    await shelf.move(early, "run_at", -timedelta(hours=1))
+    await settle(shelf, ForceRunJob(job_id=forced))
+    assert await claimed(shelf.store) == [forced, high, early, late, low]
+    for job_id in (high, low):
+        await start(shelf.ledger, job_id)
+        await shelf.move(job_id, "lease_until", -timedelta(hours=1))
+    assert await overdue(shelf.store, Due.EXPIRED) == [low, high]

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
+from datetime import datetime
 from functools import cache
 from itertools import chain
 from operator import attrgetter
@@ -59,8 +60,8 @@ _OVERDUE: Final = {
     due: f"SELECT {rows.LOCKED_COLUMNS} FROM job WHERE {condition} ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"  # noqa: S608 - constants
     for due, condition in _DUE.items()
 }
-# One row with the outcomes, then one row for each job. The clock is read when a row leaves the statement, which is
-# after its lock: the last of them is the time of the transaction.
+# One row with the outcomes and one row for each job, in any order (`_in_order`). The clock is read when a row leaves
+# the statement, which is after its lock: the last of them is the time of the transaction.
 _READ: Final = """
 WITH locked AS MATERIALIZED ({locked})
 SELECT clock_timestamp(), CASE WHEN first THEN {stored} END, locked.*
@@ -117,6 +118,7 @@ _FIXED: Final = frozenset(
 )
 _CHANGING: Final = tuple(name for name in _FIELDS if name not in _FIXED)
 _changing_of = attrgetter(*_CHANGING)
+_id_of = attrgetter("job.id")
 
 
 def _unnest(names: Iterable[str]) -> str:
@@ -203,7 +205,7 @@ class PostgresWriting:
         first = [(LockOrder.NOTHING, BY_INDEX, ())] if isinstance(selection, Claimable) else _lock_keys(known)
         *keys, found = await self._tx.read(*first, (LockOrder.ROWS, query, parameters))
         return Found(
-            held=[rows.held(row[2:]) for row in found if row[2] is not None],
+            held=_in_order(selection, [rows.held(row[2:]) for row in found if row[2] is not None]),
             now=max(row[0] for row in found),
             stored={row[0]: outcomes.stored(row) for told in found if told[1] for row in told[1]},
             holders={(kind, key): holder for kind, key, holder in keys[-1]} if len(keys) > 1 else {},
@@ -248,6 +250,29 @@ def _selected(selection: Selection) -> tuple[str, list[Parameter]]:
             return _OVERDUE[due], [limit]
         case _:
             assert_never(selection)
+
+
+def _in_order(selection: Selection, held: list[Held]) -> list[Held]:
+    """As the selection wants them.
+
+    The order in which jobs are locked and cut off says nothing of the order of the rows: that follows from the plan of
+    the statement around it. Mostly it is the same, and sorting what is in order costs less than a sort in the plan.
+    """
+    match selection:
+        case ById():  # looked up by id
+            return held
+        case Claimable():
+            return sorted(held, key=_turn)
+        case Overdue():
+            return sorted(held, key=_id_of)
+        case _:
+            assert_never(selection)
+
+
+def _turn(item: Held) -> tuple[bool, int, datetime, JobId]:
+    """When it is a job's turn to be taken; as in `CLAIM`."""
+    job = item.job
+    return not job.forced, -job.priority, job.run_at, job.id
 
 
 def _parts(changes: Changes) -> Iterable[tuple[str, Sequence[Parameter]]]:
