@@ -10,9 +10,10 @@ from jobplane.chassis import bus as buses
 from jobplane.chassis import streams
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor, ActorKind, Role
+from jobplane.contracts.ids import CommandId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.worker import Context
-from jobplane.worker.command_bus import CommandBus
+from jobplane.worker.command_bus import CommandBus, groups
 from jobplane.worker.handlers import Handlers
 from jobplane.worker.producer import EnqueuedJob, InvalidJob, NewJob, NotEnqueued, Producer
 from tests.integration.worker.conftest import Start
@@ -91,6 +92,36 @@ async def test_where_nobody_decides_the_caller_is_told_what_is_known(bus: Bus) -
         for count in (1, 2):
             outcomes = await alone.enqueue_many([NewJob(kind="k")] * count, timeout_s=0.3)
             assert [one.code for one in outcomes if isinstance(one, NotEnqueued)] == ["not_decided"] * count
+
+
+async def test_a_call_waits_no_longer_than_it_may_for_another_with_the_same_key(bus: Bus) -> None:
+    wish = NewJob(kind="k", key="order-1")
+    async with Producer.connect(bus.url("producer")) as alone:
+        first = asyncio.create_task(alone.enqueue_many([wish], timeout_s=60))
+        under_way = alone._commands._flights
+        await eventually(lambda: under_way)
+        [outcome] = await alone.enqueue_many([wish], timeout_s=0.05)
+        assert isinstance(outcome, NotEnqueued)
+        assert (first.done(), outcome.code, len(under_way)) == (False, "not_accepted", 1)
+        assert "another call with the same key is under way" in outcome.detail
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        assert not under_way
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_what_stood_in_the_way_is_forgotten_when_it_is_overcome(bus: Bus, count: int) -> None:
+    async with Producer.connect(bus.url("producer")) as alone:
+        [group] = groups((CommandId(new_id()), b"{}") for _ in range(count))
+        settling = asyncio.create_task(alone._commands.settle(group, 60))
+        await eventually(lambda: group.obstacle == "the stream of commands is away")
+        topology = await buses.connect(bus.url("topology"), user="topology", name="test topology")
+        await streams.ensure(topology, "jobs")
+        await buses.close(topology)
+        await eventually(lambda: group.obstacle == "no outcome was told in time", timeout=30)
+        assert [flight.accepted for flight in group.flights] == [True] * count
+        settling.cancel()
+        await asyncio.gather(settling, return_exceptions=True)
 
 
 async def test_a_stream_without_atomic_batches_is_served_one_by_one(bus: Bus, database: Database) -> None:

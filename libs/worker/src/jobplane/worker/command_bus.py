@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -75,6 +76,8 @@ class Group:
         self.missing = 0
         self.changed = asyncio.Event()
         """Set by the last outcome, and by a reconnect: commands or outcomes may have been lost with the connection."""
+        self.obstacle = "another call with the same key is under way"
+        """What stands between it and its outcomes now, for people; what was overcome is forgotten."""
 
     def add(self, command_id: CommandId, body: bytes) -> None:
         """One command more."""
@@ -98,7 +101,6 @@ class CommandBus:
         self._landed = asyncio.Condition()
         self._singles: MicroBatch[Flight, None] = MicroBatch(self._publish, name="producer", most=_MOST_SINGLES)
         self._atomic = True
-        self._refused = ""
 
     async def start(self) -> None:
         """Listen for outcomes."""
@@ -107,29 +109,32 @@ class CommandBus:
 
     async def settle(self, group: Group, timeout_s: float) -> str:
         """Send a group until all of it is decided or the time is over; gives what stood in the way, for people."""
-        await self._take_turn(group)
-        self._groups[group] = None
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(timeout_s), self._turn(group):
                 await self._repeat(group)
         except TimeoutError:
-            return self._refused or "no outcome was told in time"
+            return group.obstacle
+        return ""
+
+    @asynccontextmanager
+    async def _turn(self, group: Group) -> AsyncIterator[None]:
+        """Begins when none of these commands is under way: an outcome names its command and nothing else."""
+        async with self._landed:
+            await self._landed.wait_for(lambda: all(one.command_id not in self._flights for one in group.flights))
+            self._flights |= {flight.command_id: flight for flight in group.flights}
+        self._groups[group] = None
+        try:
+            yield
         finally:
             del self._groups[group]
             for flight in group.flights:
                 self._flights.pop(flight.command_id, None)
             async with self._landed:
                 self._landed.notify_all()
-        return ""
-
-    async def _take_turn(self, group: Group) -> None:
-        """Wait until none of these commands is under way: an outcome names its command and nothing else."""
-        async with self._landed:
-            await self._landed.wait_for(lambda: all(one.command_id not in self._flights for one in group.flights))
-            self._flights |= {flight.command_id: flight for flight in group.flights}
 
     async def _repeat(self, group: Group) -> None:
         pauses = Pauses()
+        group.obstacle = "the bus does not say that it keeps them"
         while group.missing:
             group.changed.clear()
             try:
@@ -139,16 +144,15 @@ class CommandBus:
                 else:
                     await self._publish(waiting)
             except _NotKept as error:
-                self._refused = str(error)
-                log.info("producer.not_accepted", detail=self._refused)
+                group.obstacle = str(error)
+                log.info("producer.not_accepted", detail=group.obstacle)
                 await pauses.pause()
                 continue
-            try:
+            group.obstacle = "no outcome was told in time"
+            with suppress(TimeoutError):
                 async with asyncio.timeout(_REPEAT_S):
                     if group.missing:
                         await group.changed.wait()
-            except TimeoutError:
-                self._refused = "the commands wait for their decision"
 
     async def _publish(self, flights: Sequence[Flight]) -> list[None]:
         """Have the stream keep these commands.
@@ -201,7 +205,7 @@ class CommandBus:
     def _headers(self) -> dict[str, str]:
         return {REPLY_TO: self._inbox, TRACEPARENT: tracing.current_traceparent()}
 
-    def _answered(self, _reply: str, _headers: dict[str, str] | None, body: bytes) -> None:
+    def _answered(self, _subject: str, _reply: str, _headers: dict[str, str] | None, body: bytes) -> None:
         try:
             told = Told.model_validate_json(body)
         except ValidationError:
