@@ -54,6 +54,7 @@ What else belongs to the same change joins the statement, so that one round trip
 writes are halted.
 """
 _APPEND_ALONE: Final = f"WITH {APPEND} SELECT base FROM head"  # noqa: S608 - constants
+_NOT_MIGRATED: Final = "journal_head is empty: the schema was not migrated"
 _FIGURES: Final = "pos, epoch, first_pos, halted"
 _OPEN_EPOCH: Final = """
 UPDATE journal_head SET epoch = epoch + 1, pos = greatest(pos, %s), first_pos = greatest(pos, %s) + 1, halted = NULL
@@ -63,6 +64,10 @@ SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, corre
 at, data::text
 FROM event WHERE pos > %s ORDER BY pos LIMIT %s
 """
+_PAGE_AND_FIGURES: Final = f"""
+SELECT head.pos, head.epoch, head.first_pos, head.halted, coalesce((SELECT min(pos) FROM event), 0), page.*
+FROM journal_head AS head LEFT JOIN ({_PAGE}) AS page ON true ORDER BY page.pos
+"""  # noqa: S608 - constants
 
 
 class LockOrder(IntEnum):
@@ -303,6 +308,19 @@ class Journal:
             rows = await (await conn.execute(_PAGE, (position, limit))).fetchall()
         return [record(row) for row in rows]
 
+    async def page(self, position: int, limit: int) -> tuple[list[EventRecord], JournalFigures, int]:
+        """The events after a position as `after` gives them, the figures, and the position of the oldest event (0: none).
+
+        All as of one moment.
+        """
+        async with self.pool.connection() as conn:
+            rows = await (await conn.execute(_PAGE_AND_FIGURES, (position, limit))).fetchall()
+        if not rows:
+            raise RuntimeError(_NOT_MIGRATED)
+        head, epoch, first, halted, kept_from = rows[0][:5]
+        figures = JournalFigures(position=head, relayed=0, epoch=epoch, first=first, halted=halted)
+        return [record(row[5:]) for row in rows if row[5] is not None], figures, kept_from
+
     async def event_id_at(self, position: int) -> str | None:
         """The id of the event at a position; none if there is no such event."""
         async with self.pool.connection() as conn:
@@ -314,8 +332,7 @@ class Journal:
         async with self.pool.connection() as conn:
             row = await (await conn.execute(f"SELECT {_FIGURES} FROM journal_head")).fetchone()  # noqa: S608 - constants
         if row is None:
-            msg = "journal_head is empty: the schema was not migrated"
-            raise RuntimeError(msg)
+            raise RuntimeError(_NOT_MIGRATED)
         return JournalFigures(position=row[0], relayed=relayed, epoch=row[1], first=row[2], halted=row[3])
 
     async def halt(self, reason: str, epoch: int) -> None:

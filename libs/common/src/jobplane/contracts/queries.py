@@ -4,9 +4,10 @@ jobs.query.list     ListJobs → JobPage           jobs.query.detail   OneJob �
 jobs.query.history  OneJobHistory → History      jobs.query.stats    Nothing → Stats
 jobs.query.command  OneCommand → CommandOutcome  jobs.query.journal  Nothing → JournalFigures
 audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
+jobs.query.journal_page, gateway.query.journal_page  ReadJournal → JournalPage
 """
 
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from pydantic import Field, JsonValue
 
@@ -15,6 +16,8 @@ from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.message import Fact
 
 T = TypeVar("T")
+JOURNAL_PAGE: Final = "journal_page"
+"""The name of the query that every owner of a journal answers."""
 
 
 class Problem(Fact):
@@ -81,3 +84,32 @@ class JournalFigures(Fact):
     """Position with which the current epoch, and so the stream, begins."""
     halted: str | None = None
     """Why writes are halted, if they are."""
+
+
+class ReadJournal(Fact):
+    """Events of a journal, for a follower whose stream no longer has them."""
+
+    after: int = Field(ge=0, lt=2**63)
+    """The position before the first event wanted."""
+    limit: int = Field(default=500, ge=1, le=500)
+
+
+class JournalEvent(Fact):
+    """An event as the bus carries it."""
+
+    position: int
+    """Sequence of its message."""
+    subject: str
+    headers: dict[str, str]
+    data: str
+    """The body, character by character."""
+
+
+class JournalPage(Fact):
+    """Some events, oldest first, and the journal as of the same moment."""
+
+    events: list[JournalEvent]
+    """Fewer than asked for if more would not fit into a message or there are no more; then none."""
+    figures: JournalFigures
+    kept_from: int
+    """Position of the oldest event that the journal still has; 0 if it has none."""
