@@ -3,7 +3,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.msg import Msg
+from nats.errors import BadHeaderError, MaxPayloadError, NoRespondersError
 from nats.errors import Error as NatsError
+from nats.errors import TimeoutError as NatsTimeoutError
 from structlog.testing import capture_logs
 
 from jobplane.chassis import bus as chassis_bus
@@ -122,12 +124,55 @@ async def test_a_failing_callback_is_logged(connection: Connection) -> None:
         await eventually(lambda: [line["event"] for line in lines] == ["bus.callback_failed"])
 
 
+async def test_requests_share_an_inbox_and_each_gets_its_own_answer(connection: Connection) -> None:
+    async def echo(message: Msg) -> None:
+        await connection.publish(message.reply, message.data, headers=message.headers)
+        await connection.publish(message.reply, b"a second answer")
+
+    await connection.subscribe("echo", cb=echo)
+    answers = await asyncio.gather(
+        *(connection.request("echo", b"%d" % n, timeout=5, headers={"N": str(n)}) for n in range(50))
+    )
+    assert [(answer.data, answer.headers) for answer in answers] == [(b"%d" % n, {"N": str(n)}) for n in range(50)]
+
+
+async def test_a_request_that_nobody_answers_ends(connection: Connection) -> None:
+    with pytest.raises(NoRespondersError):
+        await connection.request("nobody", timeout=5)
+
+    async def keep_silent(_message: Msg) -> None:
+        return
+
+    await connection.subscribe("silent", cb=keep_silent)
+    with pytest.raises(NatsTimeoutError):
+        await connection.request("silent", timeout=0.05)
+
+
+async def test_what_the_server_would_hang_up_for_is_not_sent(connection: Connection) -> None:
+    with pytest.raises(MaxPayloadError):
+        await connection.publish("x", bytes(connection.max_payload + 1))
+    with pytest.raises(BadHeaderError):
+        await connection.publish_all([("x", {"a": "b\nc"}, b"")])
+    await connection.flush()
+    assert connection.is_connected
+
+
+async def test_more_than_a_socket_takes_arrives_whole_and_in_order(connection: Connection) -> None:
+    heard: list[bytes] = []
+    await connection.subscribe_sink("x", lambda *message: heard.append(message[3]))
+    sent = [b"%d" % n * 1000 for n in range(5000)]
+    for body in sent:
+        await connection.publish("x", body)
+    await eventually(lambda: len(heard) == len(sent))
+    assert heard == sent
+
+
 async def test_a_sink_hears_until_it_is_ended(connection: Connection) -> None:
-    heard: list[tuple[str, dict[str, str] | None, bytes]] = []
-    end = await connection.subscribe_sink("x", lambda reply, headers, body: heard.append((reply, headers, body)))
+    heard: list[tuple[str, str, dict[str, str] | None, bytes]] = []
+    end = await connection.subscribe_sink("x", lambda *message: heard.append(message))
     await connection.publish("x", b"1", reply="back", headers={"A": "b"})
     await connection.publish("x", b"2")
-    await eventually(lambda: heard == [("back", {"A": "b"}, b"1"), ("", None, b"2")])
+    await eventually(lambda: heard == [("x", "back", {"A": "b"}, b"1"), ("x", "", None, b"2")])
     await end()
     await connection.publish("x", b"3")
     await connection.flush()
@@ -137,7 +182,7 @@ async def test_a_sink_hears_until_it_is_ended(connection: Connection) -> None:
 async def test_a_failing_sink_ends_nothing(connection: Connection) -> None:
     heard: list[bytes] = []
 
-    def fail_once(_reply: str, _headers: dict[str, str] | None, body: bytes) -> None:
+    def fail_once(_subject: str, _reply: str, _headers: dict[str, str] | None, body: bytes) -> None:
         heard.append(body)
         if len(heard) == 1:
             raise KeyError("bug")
@@ -154,7 +199,7 @@ async def test_a_connection_that_cannot_read_on_connects_anew(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard: list[bytes] = []
-    await connection.subscribe_sink("x", lambda _reply, _headers, body: heard.append(body))
+    await connection.subscribe_sink("x", lambda _subject, _reply, _headers, body: heard.append(body))
     await connection.flush()
     parse = connection._ps.parse
 

@@ -18,7 +18,7 @@ class Ear:
     def __init__(self) -> None:
         self.beats: list[Beat] = []
 
-    def hear(self, _reply: str, _headers: dict[str, str] | None, body: bytes) -> None:
+    def hear(self, _subject: str, _reply: str, _headers: dict[str, str] | None, body: bytes) -> None:
         self.beats.append(Beat.model_validate_json(body))
 
 

@@ -176,7 +176,7 @@ async def test_answers_go_on_after_the_bus_was_away(bus: Bus, service: Service, 
 async def test_a_forged_reply_subject_reaches_nobody(bus: Bus, service: Service) -> None:
     heard: list[bytes] = []
     test = await chassis_bus.connect(bus.url("test"), user="test", name="victim")
-    await test.subscribe_sink("jobs.evt.>", lambda _reply, _headers, body: heard.append(body))
+    await test.subscribe_sink("jobs.evt.>", lambda _subject, _reply, _headers, body: heard.append(body))
     await test.flush()
     await test.publish("jobs.query.double", b'{"number": 1}', reply="jobs.evt.0.default.job_created")
     await eventually(lambda: service.answered == 1)

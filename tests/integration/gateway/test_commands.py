@@ -255,7 +255,7 @@ async def test_a_command_that_nobody_confirms_can_be_asked_about(
     gateway: Running, admin: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(control_bus, "_ACCEPT_S", 0.05)
-    monkeypatch.setattr(gateway.gateway.bus, "_acknowledged", lambda _flight, _message: None)
+    monkeypatch.setattr(control_bus, "_acknowledged", lambda *_told: None)
     gateway.jobs.decide = lambda _message: None
     answer = await admin.post(f"{JOBS}/{new_id()}/retry", headers={"Prefer": "wait=0"})
     assert answer.status_code == 503

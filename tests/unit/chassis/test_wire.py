@@ -1,11 +1,13 @@
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nats.aio.client import Client
+from nats.errors import BadHeaderError, BadSubjectError
 from nats.protocol.parser import Parser
 
-from jobplane.chassis.wire import FastParser, Sink, parse_headers
+from jobplane.chassis.wire import FastParser, Sink, frame, parse_headers
 
 Seen = tuple[Any, ...]
 
@@ -19,7 +21,7 @@ class Heard:
 
     async def _process_msg(self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None) -> None:
         if sid in self.sinks:  # as our connection does, for what came behind a PING
-            self.sinks[sid](reply.decode(), None, data)
+            self.sinks[sid](subject.decode(), reply.decode(), None, data)
         else:
             self.messages.append((sid, subject, reply, data, headers))
 
@@ -81,7 +83,7 @@ async def test_however_the_socket_cuts_it_the_library_parser_agrees(sent: list[b
 @given(st.lists(frames(), max_size=12))
 async def test_a_sink_gets_what_is_for_it_and_nothing_else(sent: list[bytes]) -> None:
     taken: list[tuple[bytes, bytes]] = []
-    sinks: dict[int, Sink] = {1: lambda reply, _headers, body: taken.append((reply.encode(), body))}
+    sinks: dict[int, Sink] = {1: lambda _subject, reply, _headers, body: taken.append((reply.encode(), body))}
     heard, reference = Heard(sinks), Heard()
     await Parser(reference).parse(b"".join(sent))
     await FastParser(heard, sinks).parse(b"".join(sent))  # type: ignore[arg-type]
@@ -100,3 +102,31 @@ def test_an_inline_status_is_read() -> None:
     expected = {"Status": "408", "Description": "Request Timeout", "Nats-Pending-Messages": "3"}
     assert parse_headers(raw) == expected
     assert parse_headers(b"NATS/1.0 503\r\n\r\n") == {"Status": "503", "Description": ""}
+
+
+@pytest.mark.parametrize("reply", ["", "_INBOX.1"])
+@pytest.mark.parametrize("headers", [None, {}, {"ce-type": "job.created.v1", "ce-reason": "naïve: yes"}])
+async def test_what_is_written_is_read_as_it_was_meant(reply: str, headers: dict[str, str] | None) -> None:
+    heard = Heard()
+    await Parser(heard).parse(_as_the_server_sends(frame("a.b", reply, headers, b"body")))  # type: ignore[arg-type]
+    [(_, subject, told_reply, data, raw)] = heard.messages
+    assert (subject, told_reply, data) == (b"a.b", reply.encode(), b"body")
+    assert (parse_headers(raw) if raw else None) == headers
+
+
+def _as_the_server_sends(written: bytes) -> bytes:
+    """PUB becomes MSG, with the number of the subscription behind the subject."""
+    verb, subject, rest = written.split(b" ", 2)
+    return verb.replace(b"PUB", b"MSG") + b" " + subject + b" 1 " + rest
+
+
+@pytest.mark.parametrize(("subject", "reply"), [("", ""), ("a b", ""), ("a\r\nPUB b 0", ""), ("a", "b\tc")])
+def test_a_subject_that_would_be_read_as_something_else_is_refused(subject: str, reply: str) -> None:
+    with pytest.raises(BadSubjectError):
+        frame(subject, reply, None, b"")
+
+
+@pytest.mark.parametrize("header", [("a\nb", "c"), ("a", "b\r\nc: d"), ("a", "b\rc")])
+def test_a_header_of_several_lines_is_refused(header: tuple[str, str]) -> None:
+    with pytest.raises(BadHeaderError):
+        frame("a", "", {"x": "y", **dict([header])}, b"")

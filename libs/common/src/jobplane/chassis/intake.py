@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from jobplane.chassis import database, metrics
@@ -86,12 +85,13 @@ class Intake:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; what was pulled but not worked on is delivered again to somebody else."""
         inbox = self._nc.new_inbox()
-        subscription = await self._nc.subscribe(inbox, cb=self._receive)
+        unsubscribe = await self._nc.subscribe_sink(inbox, self._receive)
         try:
             while not stop.is_set():
                 await self._pull(inbox)
                 try:
-                    await asyncio.wait_for(self._arrived.wait(), _PULL_EXPIRES_S if self._outstanding else _REST_S)
+                    async with asyncio.timeout(_PULL_EXPIRES_S if self._outstanding else _REST_S):
+                        await self._arrived.wait()
                 except TimeoutError:
                     self._outstanding = 0
                     continue
@@ -104,7 +104,7 @@ class Intake:
                     await self._pull(inbox)
         finally:
             if not self._nc.is_closed:
-                await subscription.unsubscribe()
+                await unsubscribe()
 
     async def _recover(self) -> None:
         """The server refuses pulls (no such stream or consumer): have it repaired, and do not ask without a pause."""
@@ -133,9 +133,9 @@ class Intake:
         except (NatsError, OSError):
             self._outstanding = 0  # the bus is away: `wake` asks again after the reconnect
 
-    async def _receive(self, message: Msg) -> None:
-        headers = message.headers or {}
-        if not message.reply:
+    def _receive(self, subject: str, reply: str, headers: dict[str, str] | None, body: bytes) -> None:
+        headers = headers or {}
+        if not reply:
             # The end of a pull: expired, or cut short; what it still had to bring will not come.
             if headers.get("Status") not in _ORDINARY_ENDS:
                 self._refused = f"{headers.get('Status')} {headers.get('Description', '')}"
@@ -144,7 +144,7 @@ class Intake:
             self._arrived.set()
             return
         self._outstanding = max(0, self._outstanding - 1)
-        self._buffer.append(Delivery(message.subject, dict(headers), message.data, message.reply))
+        self._buffer.append(Delivery(subject, headers, body, reply))
         self._arrived.set()
 
     async def _work(self, stop: asyncio.Event) -> None:

@@ -309,10 +309,7 @@ class Journal:
         return [record(row) for row in rows]
 
     async def page(self, position: int, limit: int) -> tuple[list[EventRecord], JournalFigures, int]:
-        """The events after a position as `after` gives them, the figures, and the position of the oldest event (0: none).
-
-        All as of one moment.
-        """
+        """Events as `after` gives them, the figures, and the position of the oldest event (0: none), as of one moment."""
         async with self.pool.connection() as conn:
             rows = await (await conn.execute(_PAGE_AND_FIGURES, (position, limit))).fetchall()
         if not rows:

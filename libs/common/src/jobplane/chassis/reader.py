@@ -192,7 +192,7 @@ class StreamReader:
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"
         await self._nc.publish(subject, json.dumps(request).encode(), reply=self._inbox)
 
-    def _receive(self, reply: str, headers: dict[str, str] | None, body: bytes) -> None:
+    def _receive(self, _subject: str, reply: str, headers: dict[str, str] | None, body: bytes) -> None:
         if not reply:
             self._status(headers or {})
             self._arrived.set()

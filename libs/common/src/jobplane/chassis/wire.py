@@ -1,20 +1,23 @@
-"""A faster way through nats-py for whoever reads many messages.
+"""A faster way through nats-py for whoever reads or writes many messages.
 
 Frames are cut without regular expressions, and a sink gets them without a queue and a task between. It leans on
 internals of nats-py 2.16 (the parser's buffer and `_process_msg`); tests compare it with the library's own.
 """
 
-from collections.abc import Callable
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+from nats import errors
 from nats.aio.client import Client
 from nats.protocol.parser import AWAITING_CONTROL_LINE, Parser
 
-Sink = Callable[[str, dict[str, str] | None, bytes], None]
-"""Gets reply subject, headers and body of each message, in order; must be quick and may not raise."""
+Sink = Callable[[str, str, dict[str, str] | None, bytes], None]
+"""Gets subject, reply subject, headers and body of each message, in order; must be quick and may not raise."""
 
-_EOL = b"\r\n"
-_MESSAGES = (b"MSG ", b"HMSG ")
+_EOL: Final = b"\r\n"
+_MESSAGES: Final = (b"MSG ", b"HMSG ")
+_BREAKS: Final = re.compile(r"[ \t\r\n]")
 
 
 class FastParser(Parser):
@@ -54,7 +57,7 @@ class FastParser(Parser):
             sid = int(words[2])
             sink = self._sinks.get(sid)
             if sink is not None:
-                sink(reply.decode(), parse_headers(headers) if headers else None, body)
+                sink(words[1].decode(), reply.decode(), parse_headers(headers) if headers else None, body)
                 continue
             await self.nc._process_msg(sid, words[1], reply, body, headers)  # noqa: SLF001 - as the library's parser does
             if self.buf is not buffer:
@@ -75,3 +78,27 @@ def parse_headers(raw: bytes) -> dict[str, str]:
         name, _, value = line.partition(":")
         headers[name] = value.strip()
     return headers
+
+
+def frame(subject: str, reply: str, headers: Mapping[str, str] | None, body: bytes) -> bytes:
+    """A message as the server reads it; `reply` may be empty.
+
+    The library's `publish` checks each header with a pattern: half of what a message of ours costs.
+
+    Raises:
+        BadSubjectError: a subject would be read as something else. BadHeaderError: a header would.
+    """
+    place = f"{subject} {reply} " if reply else f"{subject} "
+    if not subject or _BREAKS.search(subject) or _BREAKS.search(reply):
+        raise errors.BadSubjectError
+    if headers is None:
+        return b"PUB %b%d\r\n%b\r\n" % (place.encode(), len(body), body)
+    block = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    if block.count("\n") != len(headers) or block.count("\r") != len(headers):
+        raise errors.BadHeaderError(next(name for name, value in headers.items() if not _is_one_line(name + value)))
+    head = f"NATS/1.0\r\n{block}\r\n".encode()
+    return b"HPUB %b%d %d\r\n%b%b\r\n" % (place.encode(), len(head), len(head) + len(body), head, body)
+
+
+def _is_one_line(text: str) -> bool:
+    return "\r" not in text and "\n" not in text

@@ -8,7 +8,8 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
-from jobplane.contracts.subjects import inbox_prefix
+from jobplane.contracts.queries import JOURNAL_PAGE
+from jobplane.contracts.subjects import inbox_prefix, query
 
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
@@ -64,7 +65,10 @@ class ConsumerSpec:
 
 @dataclass(frozen=True, slots=True)
 class UserSpec:
-    """One NATS user: the subjects it may publish to and listen on, everything else is denied."""
+    """One NATS user: the subjects it may publish to and listen on, everything else is denied.
+
+    A subject with a word behind it may only be listened to as a member of that queue group.
+    """
 
     name: str
     publish: tuple[str, ...]
@@ -153,6 +157,7 @@ USERS: Final = (
         subscribe=(_own_inbox("gateway"),),
     ),
     UserSpec("gateway-relay", publish=_relays(EVT_ADMIN, "admin.evt.>"), subscribe=(_own_inbox("gateway-relay"),)),
+    UserSpec("gateway-answers", publish=_inboxes("audit-reader"), subscribe=("gateway.query.* gateway",)),
     UserSpec(
         "jobs",
         publish=(*_inboxes("gateway", "worker", "health-reader", "audit-reader"), "jobs.signal.*", "jobs.wake.*"),
@@ -176,7 +181,12 @@ USERS: Final = (
     UserSpec("audit", publish=_inboxes("gateway", "health-reader"), subscribe=(_own_inbox("audit"), "audit.query.*")),
     UserSpec(
         "audit-reader",
-        publish=(*_reads(*EVENT_STREAMS), "jobs.query.*", "dlq.audit.*", "fleet.beat.audit.*"),
+        publish=(
+            *_reads(*EVENT_STREAMS),
+            *(query(stream(name).owner, JOURNAL_PAGE) for name in (EVT_JOBS, EVT_ADMIN)),
+            "dlq.audit.*",
+            "fleet.beat.audit.*",
+        ),
         subscribe=(_own_inbox("audit-reader"),),
     ),
     UserSpec("health", publish=_inboxes("gateway"), subscribe=(_own_inbox("health"), "health.query.*")),
@@ -188,8 +198,9 @@ USERS: Final = (
             "$JS.API.STREAM.INFO.CMD",
             "$JS.API.STREAM.INFO.DLQ",
             "$JS.API.CONSUMER.INFO.CMD.jobs",
-            "jobs.query.*",
-            "audit.query.*",
+            "jobs.query.journal",
+            "jobs.query.stats",
+            query("jobs", JOURNAL_PAGE),
             "dlq.health.*",
             "fleet.beat.health.*",
         ),

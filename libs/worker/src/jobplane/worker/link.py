@@ -5,7 +5,6 @@ import itertools
 from typing import Final
 
 import structlog
-from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 
 from jobplane.chassis.bus import Connection
@@ -34,7 +33,7 @@ class Link:
 
     async def open(self) -> None:
         """Listen for answers."""
-        await self._nc.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+        await self._nc.subscribe_sink(f"{self._inbox}.*", self._on_answer)
         self._nc.add_reconnect_listener(self._reconnected)
 
     async def ask(self, subject: str, question: bytes, timeout_s: float) -> bytes:
@@ -67,11 +66,11 @@ class Link:
             if not future.done():
                 future.set_exception(Interrupted("the connection was lost"))
 
-    async def _on_answer(self, message: Msg) -> None:
-        future = self._waiting.get(message.subject.rpartition(".")[2])
+    def _on_answer(self, subject: str, _reply: str, headers: dict[str, str] | None, body: bytes) -> None:
+        future = self._waiting.get(subject.rpartition(".")[2])
         if future is None or future.done():
-            log.debug("worker.late_answer", subject=message.subject)
-        elif not message.data and (message.headers or {}).get("Status") == _NO_RESPONDERS:
+            log.debug("worker.late_answer", subject=subject)
+        elif not body and (headers or {}).get("Status") == _NO_RESPONDERS:
             future.set_exception(NoAnswer("nobody listens there now"))
         else:
-            future.set_result(message.data)
+            future.set_result(body)

@@ -2,12 +2,10 @@
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 import structlog
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from pydantic import BaseModel, JsonValue, ValidationError
 from pydantic_core import from_json
@@ -105,7 +103,7 @@ class ControlBus:
         self._flights: dict[str, _Flight] = {}
         self._count = 0
         self._hurried = False
-        self._subscription: Subscription | None = None
+        self._unsubscribe: Callable[[], Awaitable[None]] | None = None
 
     @property
     def connected(self) -> bool:
@@ -119,12 +117,12 @@ class ControlBus:
 
     async def start(self) -> None:
         """Listen for answers."""
-        self._subscription = await self._nc.subscribe(f"{self._inbox}.*.*", cb=self._answered)
+        self._unsubscribe = await self._nc.subscribe_sink(f"{self._inbox}.*.*", self._answered)
 
     async def stop(self) -> None:
         """Stop listening. Requests have ended before: nobody waits any more."""
-        if self._subscription is not None and not self._nc.is_closed:
-            await self._subscription.unsubscribe()
+        if self._unsubscribe is not None and not self._nc.is_closed:
+            await self._unsubscribe()
 
     def hurry(self) -> None:
         """The end is near: nobody waits for an outcome any longer, all are told to ask for it."""
@@ -160,32 +158,20 @@ class ControlBus:
             detail = "Commands cannot be accepted just now: the bus is away. Try again in a moment."
             raise NotAccepted(detail, certain=True) from error
 
-    async def _answered(self, message: Msg) -> None:
-        _, number, what = message.subject.rsplit(".", 2)
+    def _answered(self, subject: str, _reply: str, headers: dict[str, str] | None, body: bytes) -> None:
+        _, number, what = subject.rsplit(".", 2)
         flight = self._flights.get(number)
         if flight is None:
             return
         if what == "a":
-            self._acknowledged(flight, message)
+            _acknowledged(flight, headers, body)
             return
         try:
-            outcome = CommandOutcome.model_validate_json(message.data)
+            outcome = CommandOutcome.model_validate_json(body)
         except ValidationError:
-            log.exception("outcome.unreadable", subject=message.subject)
+            log.exception("outcome.unreadable", subject=subject)
             return
         flight.decide(outcome)
-
-    @staticmethod
-    def _acknowledged(flight: _Flight, message: Msg) -> None:
-        if (message.headers or {}).get("Status") == _NO_RESPONDERS:
-            flight.refuse("Commands cannot be accepted just now: their stream is away. Try again in a moment.")
-            return
-        error = from_json(message.data).get("error")
-        if error is None:
-            flight.accept()
-        else:
-            why = error.get("description", "refused")
-            flight.refuse(f"Commands cannot be accepted just now ({why}). Try again in a moment.")
 
     async def ask(self, service: str, name: str, request: BaseModel, reply_type: type[T]) -> T:
         """Ask another service.
@@ -227,3 +213,16 @@ def _raised(problem: dict[str, Any]) -> Refused | Unavailable:
     if isinstance(retry_after_s, int):
         return Unavailable(detail, code=code, retry_after_s=retry_after_s)
     return Refused(code, detail, facts)
+
+
+def _acknowledged(flight: _Flight, headers: dict[str, str] | None, body: bytes) -> None:
+    """The stream, or the server in its place, has said whether it keeps the command."""
+    if headers is not None and headers.get("Status") == _NO_RESPONDERS:
+        flight.refuse("Commands cannot be accepted just now: their stream is away. Try again in a moment.")
+        return
+    error = from_json(body).get("error")
+    if error is None:
+        flight.accept()
+    else:
+        why = error.get("description", "refused")
+        flight.refuse(f"Commands cannot be accepted just now ({why}). Try again in a moment.")
