@@ -3,6 +3,7 @@
 They are declared like all others, so the documentation, the checks and every answer are the same (tests compare them).
 """
 
+import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -13,17 +14,26 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from jobplane.gateway.parameters import Parameters
+from jobplane.gateway.parameters import Parameters, Unsupported, is_asynchronous, used_twice
 
 _LANE: Final = "jobplane.lane"
 
 
 class _Lane:
-    """One route with its parameters prepared."""
+    """One route with its parameters prepared.
+
+    Raises:
+        Unsupported: the framework would answer it in another way than this.
+    """
 
     def __init__(self, route: APIRoute) -> None:
+        try:
+            _check(route)
+            self._parameters = Parameters(route.dependant)
+        except Unsupported as error:
+            methods = ", ".join(sorted(route.methods or ()))
+            raise Unsupported(f"{methods} {route.path} cannot be served by the express lane: {error}.") from None
         self.route = route
-        self._parameters = Parameters(route.dependant)
 
     async def answer(self, request: Request) -> Response:
         errors: list[object] = []
@@ -34,8 +44,35 @@ class _Lane:
         return response
 
 
+def _check(route: APIRoute) -> None:
+    """Refuse a route whose declaration asks for more than to call its function and send what it gives.
+
+    Raises:
+        Unsupported: what it asks for.
+    """
+    returned = inspect.signature(route.endpoint, eval_str=True).return_annotation
+    twice = used_twice(route.dependant)
+    obstacles = {
+        f"it is a {type(route).__name__}": type(route) is not APIRoute,
+        "its function is not asynchronous": not is_asynchronous(route.endpoint),
+        "its function is not declared to give a Response": not (
+            inspect.isclass(returned) and issubclass(returned, Response)
+        ),
+        "it has a response_model": route.response_model is not None,
+        "it has a limit of its own for bodies": route.max_body_size is not None,
+        f"it uses {', '.join(sorted(twice))} more than once": bool(twice),
+    }
+    for obstacle, there in obstacles.items():
+        if there:
+            raise Unsupported(obstacle)
+
+
 class Express:
-    """Serves `routes` itself, inside an `edge` of its own, and leaves all else to the application."""
+    """Serves `routes` itself, inside an `edge` of its own, and leaves all else to the application.
+
+    Raises:
+        Unsupported: one of them is none for it, or comes behind another that matches all of its requests.
+    """
 
     def __init__(self, app: FastAPI, routes: Iterable[APIRoute], edge: Callable[[ASGIApp], ASGIApp]) -> None:
         self._app = app
@@ -48,7 +85,15 @@ class Express:
                 if route.param_convertors:
                     self._by_pattern.setdefault(method, []).append((route.path_regex, lane))
                 else:
+                    self._refuse_hidden(method, route.path)
                     self._by_path[method, route.path] = lane
+
+    def _refuse_hidden(self, method: str, path: str) -> None:
+        """Exact paths are looked up first here; the framework takes what was declared first."""
+        for pattern, lane in self._by_pattern.get(method, ()):
+            if pattern.match(path):
+                hiding = f"{lane.route.path}, which is declared before it, matches it too"
+                raise Unsupported(f"{method} {path} cannot be served by the express lane: {hiding}.")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
