@@ -73,10 +73,10 @@ async def holding(store: Store, *ids: JobId) -> AsyncIterator[Sequence[Held]]:
         yield (await tx.read(ById(ids), NOTHING)).held
 
 
-async def claimed(store: Store, queue: str = "default", limit: int = 10) -> list[JobId]:
+async def claimed(store: Store, queue: str = "default", limit: int = 10, kinds: Sequence[str] = (KIND,)) -> list[JobId]:
     """What a claim would get now."""
     async with store.transaction() as tx:
-        return [item.job.id for item in (await tx.read(Claimable(queue, [KIND], limit), NOTHING)).held]
+        return [item.job.id for item in (await tx.read(Claimable(queue, kinds, limit), NOTHING)).held]
 
 
 async def overdue(store: Store, due: Due) -> list[JobId]:

@@ -120,6 +120,24 @@ class StoreChecks:
         assert await claimed(shelf.store) == [forced.id, urgent.id, early.id, late.id]
         assert await claimed(shelf.store, limit=2) == [forced.id, urgent.id]
 
+    async def test_a_claim_of_several_kinds_takes_in_one_order(self, shelf: Shelf) -> None:
+        kinds = [KIND, "test.other", "test.third"]
+        low, high, higher = [(await create(shelf.ledger, kind=kinds[n % 3], priority=n)).id for n in (1, 5, 6)]
+        await create(shelf.ledger, kind="test.unwanted", priority=9)
+        oldest = (await create(shelf.ledger, kind="test.other", priority=5)).id
+        await shelf.move(oldest, "run_at", -timedelta(seconds=5))
+        assert await claimed(shelf.store, kinds=kinds) == [higher, oldest, high, low]
+        assert await claimed(shelf.store, kinds=kinds[:2]) == [higher, oldest, low]
+        assert await claimed(shelf.store, kinds=["test.nobody"]) == []
+
+    async def test_a_claim_holds_no_job_that_it_does_not_take(self, shelf: Shelf) -> None:
+        kinds = [KIND, "test.other"]
+        ids = [(await create(shelf.ledger, kind=kinds[n % 2])).id for n in range(6)]
+        async with shelf.store.transaction() as tx:
+            taken = (await tx.read(Claimable("default", kinds, 3), NOTHING)).held
+            assert await claimed(shelf.store, kinds=kinds) == ids[3:]
+        assert [item.job.id for item in taken] == ids[:3]
+
     async def test_a_claim_brings_the_payload(self, shelf: Shelf) -> None:
         await create(shelf.ledger, payload={"n": 1})
         async with shelf.store.transaction() as tx:

@@ -1,25 +1,60 @@
-"""A claim reads what it takes, also on a table that grew since PostgreSQL last looked at it."""
+"""A claim looks at what it takes, also on a table that grew since PostgreSQL last looked at it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import psycopg
+import pytest
 
-from jobplane.jobs import postgres_store
+from jobplane.jobs import next_jobs
 from jobplane.jobs.ledger import Ledger
 from tests.integration.jobs import wishing
+from tests.integration.jobs.driving import KIND
 from tests.integration.jobs.wishing import command
 from tests.support.servers import Database
 
 _READY = 2000
 _TAKEN = 10
+_OTHERS = [f"{KIND}_{number}" for number in range(255)]
 
 
-async def test_a_claim_follows_the_index_of_what_is_ready(ledger: Ledger, database: Database) -> None:
+@pytest.fixture
+async def crowded(ledger: Ledger, database: Database) -> Database:
+    """Thousands of jobs of one kind wait in the queue `crowded`."""
     for _ in range(_READY // 500):
         await ledger.settle([command(wishing.creation(queue="crowded", payload={"n": 1})) for _ in range(500)])
+    return database
+
+
+def _scans(database: Database, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """The nodes that read jobs."""
+    statement, parameters = next_jobs.claim("crowded", kinds, _TAKEN)
     with psycopg.connect(database.url("jobs"), options="-c search_path=jobs") as conn:
-        conn.execute(postgres_store.BY_INDEX)
-        explain = f"EXPLAIN (ANALYZE, TIMING OFF) {postgres_store.CLAIM}"
-        found = conn.execute(explain, ("crowded", "{test.echo}", _TAKEN)).fetchall()
-    plan = "\n".join(row[0] for row in found)
-    assert "Index Scan using job_ready on job" in plan, plan
-    assert "Sort" not in plan, plan
-    assert f"rows={_TAKEN}.00" in plan, plan
+        conn.execute(next_jobs.BY_INDEX)
+        row = conn.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters).fetchone()
+    assert row is not None
+    nodes = list(_below(row[0][0]["Plan"]))
+    assert sum(_looked_at(node) for node in nodes if str(node["Node Type"]).endswith("Sort")) == 0, nodes
+    return [node for node in nodes if node.get("Relation Name") == "job"]
+
+
+def _below(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from _below(child)
+
+
+def _looked_at(scan: dict[str, Any]) -> int:
+    return int((scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0)) * scan["Actual Loops"])
+
+
+@pytest.mark.parametrize("kinds", [[KIND], [*_OTHERS[:2], KIND], [*_OTHERS, KIND]], ids=len)
+async def test_a_claim_looks_at_the_jobs_it_takes(crowded: Database, kinds: list[str]) -> None:
+    scans = _scans(crowded, kinds)
+    assert {scan["Index Name"] for scan in scans} == {"job_ready", "job_pkey"}, scans
+    assert sum(map(_looked_at, scans)) <= 2 * _TAKEN + 1, scans  # in the order of their kind, and to lock them
+
+
+@pytest.mark.parametrize("kinds", [_OTHERS[:1], _OTHERS[:2], _OTHERS], ids=len)
+async def test_a_claim_in_vain_looks_at_no_job(crowded: Database, kinds: list[str]) -> None:
+    assert sum(map(_looked_at, _scans(crowded, kinds))) == 0

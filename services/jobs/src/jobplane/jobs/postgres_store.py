@@ -16,15 +16,12 @@ from jobplane.chassis.journal import APPEND, HELD, WRITABLE, Exchange, Journal, 
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
-from jobplane.jobs import outcomes, rows
+from jobplane.jobs import next_jobs, outcomes, rows
 from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import ById, Changes, Claimable, Due, Found, Known, Overdue, Selection, UniqueKey
-
-_SMALL_PAYLOAD_BYTES: Final = 4096
-"""Payloads up to this size come with the claim."""
 
 # `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole
 # lease to be heard again.
@@ -46,16 +43,6 @@ ANY_DUE: Final = "SELECT " + ", ".join(f"EXISTS (SELECT 1 FROM job WHERE {_DUE[d
 """One cheap look before the transactions: there is seldom anything to do."""
 
 _BY_ID: Final = f"SELECT {rows.LOCKED_COLUMNS} FROM job WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"  # noqa: S608 - constants
-CLAIM: Final = f"""
-SELECT {rows.LOCKED_COLUMNS},
-    (SELECT CASE WHEN length(data) <= {_SMALL_PAYLOAD_BYTES} THEN data END FROM body WHERE ref = payload_ref),
-    coalesce((SELECT length(data) FROM body WHERE ref = payload_ref), 0)
-FROM job WHERE queue = %s AND ready AND kind = ANY(%s)
-ORDER BY forced DESC, priority DESC, run_at, id LIMIT %s FOR UPDATE SKIP LOCKED
-"""  # noqa: S608 - constants
-# The order of taking comes from the index alone: on a table that grew since it was last analysed, the planner would
-# rather read and sort all that is ready, for each claim.
-BY_INDEX: Final = "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)"
 _OVERDUE: Final = {
     due: f"SELECT {rows.LOCKED_COLUMNS} FROM job WHERE {condition} ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED"  # noqa: S608 - constants
     for due, condition in _DUE.items()
@@ -202,7 +189,7 @@ class PostgresWriting:
         if known.command_ids:
             parameters = [*parameters, plain(known.command_ids)]
         query = _READ.format(locked=locked, stored=_STORED if known.command_ids else "NULL::json")
-        first = [(LockOrder.NOTHING, BY_INDEX, ())] if isinstance(selection, Claimable) else _lock_keys(known)
+        first = [(LockOrder.NOTHING, next_jobs.BY_INDEX, ())] if isinstance(selection, Claimable) else _lock_keys(known)
         *keys, found = await self._tx.read(*first, (LockOrder.ROWS, query, parameters))
         return Found(
             held=_in_order(selection, [rows.held(row[2:]) for row in found if row[2] is not None]),
@@ -245,7 +232,7 @@ def _selected(selection: Selection) -> tuple[str, list[Parameter]]:
         case ById(ids):
             return _BY_ID, [plain(sorted(set(ids)))]
         case Claimable(queue, kinds, limit):
-            return CLAIM, [queue, texts(kinds), limit]
+            return next_jobs.claim(queue, kinds, limit)
         case Overdue(due, limit):
             return _OVERDUE[due], [limit]
         case _:
@@ -270,7 +257,7 @@ def _in_order(selection: Selection, held: list[Held]) -> list[Held]:
 
 
 def _turn(item: Held) -> tuple[bool, int, datetime, JobId]:
-    """When it is a job's turn to be taken; as in `CLAIM`."""
+    """When it is a job's turn to be taken; as in `next_jobs`."""
     job = item.job
     return not job.forced, -job.priority, job.run_at, job.id
 

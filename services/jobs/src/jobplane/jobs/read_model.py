@@ -27,18 +27,18 @@ _POSITION, _PROGRESS = -2, -1
 _BY_ID: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])"  # noqa: S608 - constants
 _NEWEST: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {{condition}} ORDER BY {{order}} LIMIT %s"  # noqa: S608 - constants
 _LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-# The oldest ready job of a queue: the first of each (forced, priority) along the index of claims, never all of them.
+# The oldest ready job of a queue: the first of each (kind, forced, priority) along the index of claims, never all.
 _STATS: Final = """
 SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
     CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN (
         WITH RECURSIVE groups AS (
-            (SELECT forced, priority, run_at FROM job WHERE queue = c.queue AND ready
-                ORDER BY forced DESC, priority DESC, run_at LIMIT 1)
+            (SELECT kind, forced, priority, run_at FROM job WHERE queue = c.queue AND ready
+                ORDER BY kind DESC, forced DESC, priority DESC, run_at LIMIT 1)
             UNION ALL
             SELECT following.* FROM groups, LATERAL (
-                SELECT forced, priority, run_at FROM job
-                WHERE queue = c.queue AND ready AND (forced, priority) < (groups.forced, groups.priority)
-                ORDER BY forced DESC, priority DESC, run_at LIMIT 1
+                SELECT kind, forced, priority, run_at FROM job WHERE queue = c.queue AND ready
+                    AND (kind, forced, priority) < (groups.kind, groups.forced, groups.priority)
+                ORDER BY kind DESC, forced DESC, priority DESC, run_at LIMIT 1
             ) AS following
         ) SELECT min(run_at) FROM groups
     ) END
