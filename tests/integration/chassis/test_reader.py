@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -9,7 +9,7 @@ from structlog.testing import capture_logs
 from jobplane.chassis import bus as chassis_bus
 from jobplane.chassis import streams
 from jobplane.chassis.bus import Connection
-from jobplane.chassis.reader import StreamReader
+from jobplane.chassis.reader import Dropped, StreamReader
 from jobplane.contracts.topology import EVT_JOBS, stream
 from tests.support.servers import Bus
 from tests.support.waiting import eventually
@@ -180,6 +180,72 @@ async def test_what_retention_dropped_shows_as_a_jump(admin: Connection, nc: Con
         assert [sequence for sequence, _, _ in messages] == [501]
         break
     await reader.close()
+
+
+async def shrink(admin: Connection, kept: int) -> None:
+    """Let retention drop all but the last messages."""
+    config = (await api(admin, f"STREAM.INFO.{EVT_JOBS}"))["config"]
+    for limits in ({"max_msgs": kept}, {}):
+        update = json.dumps(config | limits).encode()
+        answer = await admin.request(f"$JS.API.STREAM.UPDATE.{EVT_JOBS}", update, timeout=5)
+        assert b'"error"' not in answer.data, answer.data
+
+
+async def read_whole(reader: StreamReader, after_first: Callable[[], Awaitable[None]] | None = None) -> list[int]:
+    """Everything until the reader ends; `after_first` is done behind the first batch."""
+    given: list[int] = []
+    try:
+        async for messages in reader.batches():
+            first = not given
+            given += [sequence for sequence, _, _ in messages]
+            if first and after_first is not None:
+                await after_first()
+    except Dropped as dropped:
+        return [*given, dropped.first]
+    finally:
+        await reader.close()
+    raise AssertionError
+
+
+async def test_a_reader_of_the_whole_stream_tells_what_retention_dropped(admin: Connection, nc: Connection) -> None:
+    await publish(admin, 10)
+    await shrink(admin, 4)
+    assert await read_whole(StreamReader(nc, EVT_JOBS, 3, whole=True)) == [7]
+    reader = StreamReader(nc, EVT_JOBS, 7, whole=True)
+    async for messages in reader.batches():
+        assert [sequence for sequence, _, _ in messages] == [7, 8, 9, 10]
+        break
+    await reader.close()
+
+
+async def test_a_stream_that_lost_everything_tells_where_it_will_go_on(admin: Connection, nc: Connection) -> None:
+    await streams.create(admin, stream("EVT_ADMIN"), first_sequence=501)
+    assert await read_whole(StreamReader(nc, "EVT_ADMIN", 3, whole=True)) == [501]
+
+
+async def test_retention_that_overtakes_a_reader_of_the_whole_stream_is_told(admin: Connection, nc: Connection) -> None:
+    await publish(admin, 100)
+    reader = StreamReader(nc, EVT_JOBS, 1, batch=10, whole=True)
+    *given, first = await read_whole(reader, after_first=lambda: shrink(admin, 5))
+    assert given == list(range(1, len(given) + 1))
+    assert 10 <= len(given) < 95
+    assert first == 96
+
+
+async def test_a_jump_without_retention_is_given_as_it_is(admin: Connection, nc: Connection) -> None:
+    config = {"name": EVT_JOBS, "subjects": ["jobs.evt.>"]}
+    await api(admin, f"STREAM.DELETE.{EVT_JOBS}")
+    await admin.request(f"$JS.API.STREAM.CREATE.{EVT_JOBS}", json.dumps(config).encode(), timeout=5)
+    await publish(admin, 6)
+    await admin.request(f"$JS.API.STREAM.MSG.DELETE.{EVT_JOBS}", b'{"seq":3}', timeout=5)
+    reader = StreamReader(nc, EVT_JOBS, 1, whole=True)
+    given: list[list[int]] = []
+    async for messages in reader.batches():
+        given.append([sequence for sequence, _, _ in messages])
+        if given[-1][-1] == 6:
+            break
+    await reader.close()
+    assert given == [[1, 2], [4, 5, 6]]
 
 
 async def test_closing_takes_the_consumer_away_and_ends_the_waiting(admin: Connection, nc: Connection) -> None:

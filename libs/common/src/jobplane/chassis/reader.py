@@ -28,6 +28,14 @@ _REQUEST_S: Final = 3.0
 _NANO: Final = 1_000_000_000
 
 
+class Dropped(Exception):
+    """The stream no longer has what comes next: `first` is the first sequence that it has, or will get."""
+
+    def __init__(self, stream: str, first: int) -> None:
+        super().__init__(f"{stream} begins at {first}")
+        self.first = first
+
+
 class _Lost(Exception):
     """The consumer is gone, or what it sent has a gap; another one begins where we are."""
 
@@ -37,19 +45,30 @@ class StreamReader:
 
     The consumer lives in the server's memory and may vanish at any time (restart, failover, a stream made anew): then
     another one takes up at the next sequence. Sequences already given are never given again. What retention dropped
-    shows as a jump of the sequence.
+    shows as a jump of the sequence; a reader of the `whole` stream ends with `Dropped` instead.
 
     A reader that has seen everything rests for up to `rest_s` after each batch: what happens meanwhile gathers in the
     stream and comes at once. So a busy stream costs one awakening per rest instead of one per message; the first
     message after a quiet time still comes at once, and a reader that is behind does not rest.
     """
 
-    def __init__(self, nc: Connection, stream: str, start: int, *, batch: int = 500, rest_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        nc: Connection,
+        stream: str,
+        start: int,
+        *,
+        batch: int = 500,
+        rest_s: float = 0.0,
+        whole: bool = False,
+    ) -> None:
         self._nc = nc
         self._stream = stream
         self._next = start
         self._batch = batch
         self._rest_s = rest_s
+        self._whole = whole
+        self._doubted = 0
         self._rests_until = 0.0
         self._buffer: list[Message] = []
         self._buffered_bytes = 0
@@ -76,7 +95,11 @@ class StreamReader:
         self._arrived.set()
 
     async def batches(self) -> AsyncIterator[list[Message]]:
-        """Messages in order, 1 to `batch` at a time, for ever: waits for new ones, and for the bus while it is away."""
+        """Messages in order, 1 to `batch` at a time, for ever: waits for new ones, and for the bus while it is away.
+
+        Raises:
+            Dropped: retention took what comes next, and all of the stream is to be read.
+        """
         warned = False
         while not self._closed:
             try:
@@ -123,6 +146,9 @@ class StreamReader:
         if "error" in answer:
             raise _Lost(answer["error"].get("description", "refused"))
         self._consumer = name
+        first = int(answer["delivered"]["stream_seq"]) + 1
+        if self._whole and first > self._next:
+            raise Dropped(self._stream, first)
         await self._pull()
 
     async def _end(self, *, delete: bool) -> None:
@@ -139,8 +165,11 @@ class StreamReader:
         while True:
             self._arrived.clear()
             if self._buffer and self._gathered():
+                self._insist()
                 messages = self._buffer[: self._batch]
-                del self._buffer[: self._batch]
+                if self._whole and messages[-1][0] - messages[0][0] >= len(messages):
+                    messages = _until_jump(messages)
+                del self._buffer[: len(messages)]
                 self._buffered_bytes -= sum(len(message[2]) for message in messages)
                 self._next = messages[-1][0] + 1
                 # The fuller the batch the shorter the rest, so that never much more than one batch gathers.
@@ -153,6 +182,12 @@ class StreamReader:
             await self._wait()
             if self._closed:
                 raise _Lost("closed")
+
+    def _insist(self) -> None:
+        """Begin again once where the sequence jumps: another consumer tells whether retention took what is missing."""
+        if self._whole and self._buffer[0][0] > self._next and self._doubted != self._next:
+            self._doubted = self._next
+            raise _Lost(f"{self._stream} gave {self._buffer[0][0]} where {self._next} comes next")
 
     def _gathered(self) -> bool:
         """Whether all has come that was there when the server was asked, or as much as may be given at once."""
@@ -236,3 +271,8 @@ class StreamReader:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_RETRY_S):
                     await self._arrived.wait()
+
+
+def _until_jump(messages: list[Message]) -> list[Message]:
+    first = messages[0][0]
+    return [message for number, message in enumerate(messages) if message[0] == first + number]
