@@ -23,17 +23,51 @@ Statement = tuple[str, Sequence[Parameter]]
 Rows = list[tuple[Any, ...]]
 
 _MOST_PREPARED: Final = 200
+_PLAN_CHECK: Final = "RevalidateCachedQuery"
+"""Where PostgreSQL says that a cached plan must not change its result type; others have the same code."""
 _numbers: Final = count(1)
 """Of prepared statements: none is used twice, for one that failed may have left others of its round trip behind."""
 _prepared: WeakKeyDictionary[AsyncConnection[Any], dict[str, bytes]] = WeakKeyDictionary()
+
+
+class StaleStatement(errors.SerializationFailure):
+    """A prepared statement is not what it was; the transaction succeeds when it is repeated from its beginning."""
 
 
 async def exchange(conn: AsyncConnection[Any], *statements: Statement) -> list[Rows]:
     """Run the statements in order, in one round trip; gives the rows of each.
 
     The first that fails raises its error, and the ones behind it are not run; a transaction stays open and failed. A
-    connection that was interrupted is closed, because nobody knows what was run.
+    connection that was interrupted is closed, because nobody knows what was run. COMMIT may only be the last of them:
+    where they begin a transaction and a prepared one is stale, all of them are run again.
+
+    Raises:
+        StaleStatement: somebody changed a table, or the connection's session, in the middle of a transaction.
     """
+    begins = conn.pgconn.transaction_status == TransactionStatus.IDLE
+    try:
+        return await _exchange(conn, statements)
+    except (errors.FeatureNotSupported, errors.InvalidSqlStatementName) as error:
+        if not _is_stale(error):
+            raise
+        _prepared.pop(conn, None)
+        if not begins:
+            raise StaleStatement(str(error)) from error
+    await rollback(conn)
+    return await _exchange(conn, statements)
+
+
+async def rollback(conn: AsyncConnection[Any]) -> None:
+    """End a transaction that is open or failed; one that cannot be ended takes its connection along."""
+    if conn.closed or conn.pgconn.transaction_status == TransactionStatus.IDLE:
+        return
+    try:
+        await exchange(conn, ("ROLLBACK", ()))
+    except psycopg.Error:
+        await conn.close()
+
+
+async def _exchange(conn: AsyncConnection[Any], statements: Sequence[Statement]) -> list[Rows]:
     names = _prepared.setdefault(conn, {})
     new = [text for text in dict.fromkeys(text for text, _ in statements) if text not in names]
     fresh = {text: f"jp_{next(_numbers)}".encode() for text in new}
@@ -51,16 +85,6 @@ async def exchange(conn: AsyncConnection[Any], *statements: Statement) -> list[R
     names.update(zip(fresh, fresh.values(), strict=True) if _all_done(results[: len(fresh)]) else ())
     _raise_first(results)
     return [_rows(conn, result) for result in results[len(fresh) :]]
-
-
-async def rollback(conn: AsyncConnection[Any]) -> None:
-    """End a transaction that is open or failed; one that cannot be ended takes its connection along."""
-    if conn.closed or conn.pgconn.transaction_status == TransactionStatus.IDLE:
-        return
-    try:
-        await exchange(conn, ("ROLLBACK", ()))
-    except psycopg.Error:
-        await conn.close()
 
 
 def _run(
@@ -118,6 +142,11 @@ def _raise_first(results: Sequence[PGresult]) -> None:
     for result in results:
         if result.status == ExecStatus.FATAL_ERROR:
             raise errors.error_from_result(result)
+
+
+def _is_stale(error: psycopg.Error) -> bool:
+    """Whether the result of a prepared statement has another type now, or it is gone: by DISCARD ALL, say."""
+    return isinstance(error, errors.InvalidSqlStatementName) or error.diag.source_function == _PLAN_CHECK
 
 
 def _rows(conn: AsyncConnection[Any], result: PGresult) -> Rows:
