@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -12,8 +13,10 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
-from jobplane.chassis.journal import APPEND, Journal, LockOrder, append_parameters
+from jobplane.chassis.ids import new_id
+from jobplane.chassis.journal import APPEND, Journal, LockOrder, NewEvent, append_parameters
 from jobplane.chassis.relay import Diverged, Relay
+from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
 from tests.integration.chassis.relaying import assert_relayed, relay_of, running, wipe
 from tests.integration.chassis.writing import append, event, fill
@@ -183,12 +186,49 @@ async def test_a_lost_tail_that_the_bus_never_had_halts_writes_too(
         assert "it had reached 8" in await eventually(lambda: _halted(journal))
 
 
-async def _exchange(journal: Journal) -> None:
+async def _exchange(journal: Journal, *events: NewEvent) -> None:
+    events = events or (event(),)
     async with journal.exchange() as tx:
-        parameters = append_parameters([event()], tx.known)
+        parameters = append_parameters(events, tx.known)
         statement = f"WITH {APPEND} SELECT base FROM head"
         await tx.read()
-        tx.finish((LockOrder.HEAD, statement, parameters), events=1)
+        tx.finish((LockOrder.HEAD, statement, parameters), events=events)
+
+
+async def test_what_was_committed_here_is_published_without_being_read_again(
+    journal: Journal, relay: Relay, reading: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = event(text='späß "quoted"')
+    full = replace(full, reason="naïve: 100 %", command_id=new_id(), causation_id=new_id())
+    await relay.run_once()
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "after", _not_to_be_read)
+        await _exchange(journal, full, event())
+        assert await relay.run_once() == 2
+    await _exchange(journal)
+    await append(journal, event())  # as another process would
+    await _exchange(journal)
+    assert [await relay.run_once(), await relay.run_once()] == [1, 2]
+    await assert_relayed(journal, reading)
+
+
+async def _not_to_be_read(_last: int, _limit: int) -> list[EventRecord]:
+    raise AssertionError
+
+
+async def test_what_a_restored_database_has_lost_is_not_published(
+    journal: Journal, relay: Relay, database: Database
+) -> None:
+    await _exchange(journal)
+    await relay.run_once()
+    await _exchange(journal, event(), event())
+    with psycopg.connect(database.admin_url) as admin:  # restored from a copy, with the bus away meanwhile
+        admin.execute("DELETE FROM jobs.event WHERE pos > 1")
+        admin.execute("UPDATE jobs.journal_head SET pos = 1")
+    relay.recheck()
+    with pytest.raises(Diverged):
+        await relay.run_once()
+    assert journal.recent.take(1, 10) == []
 
 
 @pytest.mark.parametrize("step", ["figures", "after", "event_id_at"])

@@ -16,6 +16,7 @@ from jobplane.chassis import clock
 from jobplane.chassis.arrays import plain, texts
 from jobplane.chassis.exchange import Parameter, Rows, Statement, exchange, rollback
 from jobplane.chassis.ids import new_id
+from jobplane.chassis.recent_events import RecentEvents
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
@@ -101,7 +102,7 @@ class NewEvent:
     command_id: str | None = None
     causation_id: str | None = None
     id: str = field(default_factory=new_id)
-    at: datetime | None = None
+    at: datetime = field(default_factory=clock.now)
 
 
 class _Locks:
@@ -157,7 +158,7 @@ class Exchange:
         self._conn = conn
         self._locks = _Locks()
         self._last: list[Statement] = []
-        self._events = 0
+        self._events: Sequence[NewEvent] = ()
         self.head: int | None = None
         """The last position of this transaction, if it appended; known after the block."""
 
@@ -166,7 +167,7 @@ class Exchange:
         _, *found = await exchange(self._conn, ("BEGIN", ()), *self._statements(steps))
         return found
 
-    def finish(self, *steps: Step, events: int = 0) -> None:
+    def finish(self, *steps: Step, events: Sequence[NewEvent] = ()) -> None:
         """Run these statements at the end of the block; the last gives `base` of `head`, no row of it means halted.
 
         `head` is that of `APPEND` if there are events, else that of `HELD`.
@@ -185,7 +186,12 @@ class Exchange:
             return
         base = _base(found[-1])
         if self._events:
-            self.head = base + self._events
+            self.head = base + len(self._events)
+
+    def appended(self) -> list[EventRecord]:
+        """After the block: the events of this transaction at their positions."""
+        first = (self.head or 0) - len(self._events) + 1
+        return [_at(position, event) for position, event in enumerate(self._events, start=first)]
 
     def _statements(self, steps: Sequence[Step]) -> list[Statement]:
         for lock, _, _ in steps:
@@ -203,7 +209,6 @@ def _base(rows: Sequence[Sequence[Any]]) -> int:
 
 def append_parameters(events: Sequence[NewEvent], known: tuple[int, int]) -> list[Parameter]:
     """The parameters of `APPEND`; `known` is `Journal.known`."""
-    now = clock.now()
     actors: dict[Actor, str] = {}
     for event in events:
         if event.actor not in actors:
@@ -222,7 +227,7 @@ def append_parameters(events: Sequence[NewEvent], known: tuple[int, int]) -> lis
         plain([event.correlation_id for event in events]),
         plain([event.causation_id for event in events]),
         texts([event.traceparent for event in events]),
-        plain([event.at or now for event in events]),
+        plain([event.at for event in events]),
         texts([event.data.decode() for event in events]),
     ]
 
@@ -235,6 +240,8 @@ class Journal:
         self.on_append = on_append
         self.head = 0
         """The last position that this process has appended, or has seen on the bus; 0 before the first."""
+        self.recent = RecentEvents()
+        """What the relay need not read."""
         self._epoch = 0
         self.doubted = False
         """A write was refused as if halted: whoever compares journal and bus should do it anew."""
@@ -256,6 +263,7 @@ class Journal:
             older = f"the journal is in epoch {figures.epoch}, it was in epoch {epoch}"
         elif figures.epoch == epoch and figures.position < head:
             older = f"the journal ends at {figures.position}, it had reached {head}"
+        self.recent.clear()
         if figures.epoch != self._epoch:
             self._epoch, self.head = figures.epoch, figures.position
         self.head = max(self.head, relayed)
@@ -295,6 +303,7 @@ class Journal:
                     self.doubted = True
                     self.on_append()
                 raise
+        self.recent.add(tx.appended())
         self._appended(tx.head)
 
     def _appended(self, head: int | None) -> None:
@@ -309,7 +318,7 @@ class Journal:
         return [record(row) for row in rows]
 
     async def page(self, position: int, limit: int) -> tuple[list[EventRecord], JournalFigures, int]:
-        """Events as `after` gives them, the figures, and the position of the oldest event (0: none), as of one moment."""
+        """The events after a position, the figures, and the position of the oldest event (0: none) at one moment."""
         async with self.pool.connection() as conn:
             rows = await (await conn.execute(_PAGE_AND_FIGURES, (position, limit))).fetchall()
         if not rows:
@@ -348,6 +357,25 @@ class Journal:
         async with self.pool.connection() as conn:
             await conn.execute(_OPEN_EPOCH, (stream_end, stream_end))
         return await self.figures()
+
+
+def _at(position: int, event: NewEvent) -> EventRecord:
+    """An event as the journal keeps it at a position."""
+    return EventRecord(
+        position=position,
+        stream_id=event.stream_id,
+        version=event.version,
+        type=event.type,
+        id=EventId(event.id),
+        command_id=event.command_id,
+        actor=event.actor,
+        reason=event.reason,
+        correlation_id=event.correlation_id,
+        causation_id=event.causation_id,
+        traceparent=event.traceparent,
+        at=event.at,
+        data=event.data,
+    )
 
 
 def record(row: Sequence[Any]) -> EventRecord:

@@ -186,6 +186,9 @@ class Relay:
         """
         if self._journal.doubted:
             return None
+        recent = self._journal.recent.take(last, BATCH_EVENTS)
+        if recent:  # committed here a moment ago, so not in an older journal
+            return recent
         if self._last_id is None:
             return await self._journal.after(last, BATCH_EVENTS)
         page = await self._journal.after(last - 1, BATCH_EVENTS + 1)

@@ -28,8 +28,10 @@ SELECT {rows.LOCKED_COLUMNS}, NULL, coalesce((SELECT length(data) FROM body WHER
 FROM job WHERE worker = %s AND status = 'RUNNING' AND lease_request = %s ORDER BY id
 """  # noqa: S608 - constants
 MAX_CLAIM: Final = 512
-_BESIDE_PAYLOAD_BYTES: Final = 4096
-"""At most so much is told of a job beside its payload: tags are the most of it."""
+_BESIDE_BYTES: Final = 1024
+"""At most so much is told of a job beside its payload and its tags."""
+_OF_A_TAG_BYTES: Final = 4
+"""A character of a tag takes at most so many."""
 
 
 class Claims:
@@ -87,7 +89,7 @@ def _deal(found: Sequence[Held], wanted: Sequence[int]) -> list[tuple[int, Held]
     counts = [0] * len(wanted)
     hungry = deque(number for number, most in enumerate(wanted) if most > 0)
     for item in found:
-        size = item.payload_bytes + _BESIDE_PAYLOAD_BYTES
+        size = _told_bytes(item)
         while hungry and counts[hungry[0]] and sizes[hungry[0]] + size > MAX_LEASE_REPLY_BYTES:
             hungry.popleft()
         if not hungry:
@@ -99,6 +101,11 @@ def _deal(found: Sequence[Held], wanted: Sequence[int]) -> list[tuple[int, Held]
         if counts[number] < wanted[number]:
             hungry.append(number)
     return dealt
+
+
+def _told_bytes(item: Held) -> int:
+    """At most how large a job is in an answer."""
+    return item.payload_bytes + _BESIDE_BYTES + sum(_OF_A_TAG_BYTES * len(tag) + len('"",') for tag in item.job.tags)
 
 
 def _wish(job: Job, request: LeaseRequest) -> Wish:

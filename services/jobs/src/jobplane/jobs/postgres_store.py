@@ -208,7 +208,7 @@ class PostgresWriting:
         parts = [head, *_parts(changes)]
         statement = "WITH " + ", ".join(text for text, _ in parts) + " SELECT base FROM head"  # noqa: S608 - constants
         step = (LockOrder.HEAD, statement, [*chain.from_iterable(told for _, told in parts)])
-        self._tx.finish(*_free_keys(changes.rows, known), step, events=len(changes.events))
+        self._tx.finish(*_free_keys(changes.rows, known), step, events=changes.events)
 
 
 def _lock_keys(known: Known) -> list[Step]:
