@@ -24,10 +24,10 @@ from jobplane.contracts.actors import Role, system
 from jobplane.contracts.admin_events import UserCreated
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS, stream
 from jobplane.gateway import background, passwords, server
-from jobplane.gateway.__main__ import subject_of
 from jobplane.gateway.admin_log import SOURCE, Entry
 from jobplane.gateway.app import create_app
 from jobplane.gateway.auth import cookie_name
+from jobplane.gateway.background import subject_of
 from jobplane.gateway.sessions import Credential
 from jobplane.gateway.settings import GatewaySettings
 from jobplane.gateway.wiring import Gateway
@@ -108,6 +108,7 @@ async def running(
         "instance": "gateway-1",
         "nats_url": SecretStr(bus.url("gateway")),
         "relay_nats_url": SecretStr(bus.url("gateway-relay")),
+        "answers_nats_url": SecretStr(bus.url("gateway-answers")),
         "topology_nats_url": SecretStr(bus.url("topology")),
         "database_url": SecretStr(database.url("gateway")),
         "object_store_url": f"file://{directory}/objects",
@@ -128,6 +129,7 @@ async def running(
         relay = Relay(Journal(pool), relay_nc, stream=EVT_ADMIN, source=SOURCE, subject_of=subject_of, create=create)
         gateway = Gateway.build(settings, pool, Journal(pool, relay.nudge), nc)
         await stack.enter_async_context(background.relaying(relay, relay_nc))
+        await stack.enter_async_context(background.answering(settings, Journal(pool), relay))
         await gateway.start()
         stack.push_async_callback(gateway.stop)
         url, end = await _served(stack, gateway)

@@ -28,6 +28,7 @@ class Process:
             "JOBPLANE_INSTANCE": "gateway-1",
             "JOBPLANE_NATS_URL": bus.url("gateway"),
             "JOBPLANE_RELAY_NATS_URL": bus.url("gateway-relay"),
+            "JOBPLANE_ANSWERS_NATS_URL": bus.url("gateway-answers"),
             "JOBPLANE_TOPOLOGY_NATS_URL": bus.url("topology"),
             "JOBPLANE_DATABASE_URL": database.url("gateway"),
             "JOBPLANE_OBJECT_STORE_URL": f"file://{directory}/objects",

@@ -14,6 +14,7 @@ def settings(**told: Any) -> GatewaySettings:
         "instance": "gateway-1",
         "nats_url": url,
         "relay_nats_url": url,
+        "answers_nats_url": url,
         "topology_nats_url": url,
         "database_url": url,
         "object_store_url": "file:///tmp",

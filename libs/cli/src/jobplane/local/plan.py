@@ -93,6 +93,7 @@ def services(site: Site) -> list[Child]:
     }
     gateway = {
         "JOBPLANE_RELAY_NATS_URL": nats("gateway-relay"),
+        "JOBPLANE_ANSWERS_NATS_URL": nats("gateway-answers"),
         "JOBPLANE_TOPOLOGY_NATS_URL": nats("topology"),
         "JOBPLANE_HTTP_PORT": str(site.http_port),
         "JOBPLANE_LOCAL_PASSWORD": site.local_password,

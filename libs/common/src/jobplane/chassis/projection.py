@@ -11,16 +11,19 @@ import structlog
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import database, metrics, tasks
+from jobplane.chassis import database, journal_pages, metrics, tasks
 from jobplane.chassis.bus import Connection
-from jobplane.chassis.reader import StreamReader
+from jobplane.chassis.reader import Dropped, Message, StreamReader
 from jobplane.contracts.envelope import EventRecord, event_from_message
-from jobplane.contracts.errors import InvalidMessage, JobplaneError
+from jobplane.contracts.errors import InvalidMessage, JobplaneError, Unavailable
 
 log = structlog.get_logger()
 
 _AGAIN_S: Final = 1.0
 """A standby tries so often to lead, and a leader to go on after a failure."""
+
+_SLOWEST_S: Final = 15.0
+"""An owner of a journal that stays away is asked so often."""
 
 _WATCH_S: Final = 5.0
 """A restored database may go unnoticed so long while nothing is written."""
@@ -31,7 +34,7 @@ Bury = Callable[[AsyncConnection[Any], int, bytes, str], Awaitable[None]]
 
 
 class Hole(JobplaneError):
-    """The stream lacks the event that comes next: going on would lose it."""
+    """Nobody has the event that comes next: going on would lose it."""
 
 
 class Fenced(JobplaneError):
@@ -42,8 +45,9 @@ class Projection:
     """Follows one stream from its checkpoint; of several replicas one reads, the others stand by.
 
     `fold` writes the rows of some events (one or many, in order) through the given connection, in the checkpoint's
-    transaction; it may be called again with the same events after a rollback. A hole stops the projection:
-    `halted` says why. Having seen everything it rests for `rest_s`, so that its rows are at most so much older.
+    transaction; it may be called again with the same events after a rollback. What the stream no longer has, it reads
+    from the journal; while that cannot be asked, `waiting` says why. A hole stops the projection: `halted` says why.
+    Having seen everything it rests for `rest_s`, so that its rows are at most so much older.
     """
 
     def __init__(
@@ -67,8 +71,11 @@ class Projection:
         self._batch = batch
         self._rest_s = rest_s
         self._task: asyncio.Task[None] | None = None
+        self._next = 1
+        self._waited_s = 0.0
         self.position = 0
         self.halted: str | None = None
+        self.waiting: str | None = None
 
     def start(self) -> None:
         """Begin to follow the stream."""
@@ -100,8 +107,8 @@ class Projection:
             insert = "INSERT INTO checkpoint (name) VALUES (%s) ON CONFLICT (name) DO NOTHING"
             await conn.execute(insert, (self._name,))
         self.position = await self._checkpoint()
-        reader = StreamReader(self._nc, self._stream, self.position + 1, batch=self._batch, rest_s=self._rest_s)
-        working = {asyncio.create_task(self._read(reader)), asyncio.create_task(self._watch())}
+        self._next = self.position + 1
+        working = {asyncio.create_task(self._read()), asyncio.create_task(self._watch())}
         try:
             ended, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
             for task in ended:
@@ -109,11 +116,55 @@ class Projection:
         finally:
             for task in working:
                 await tasks.end(task)
-            await reader.close()
 
-    async def _read(self, reader: StreamReader) -> None:
-        async for messages in reader.batches():
-            await self._take(messages)
+    async def _read(self) -> None:
+        while True:
+            await self._catch_up(await self._read_stream())
+
+    async def _read_stream(self) -> int:
+        """Follow the stream until retention took what comes next; gives the first sequence that is left."""
+        reader = StreamReader(self._nc, self._stream, self._next, batch=self._batch, rest_s=self._rest_s, whole=True)
+        try:
+            async for messages in reader.batches():
+                await self._take(messages)
+        except Dropped as dropped:
+            return dropped.first
+        finally:
+            await reader.close()
+        return self._next
+
+    async def _catch_up(self, first: int) -> None:
+        """Read from the journal what comes before the first sequence of the stream; or wait, for another try."""
+        if self.waiting is None:
+            log.info("projection.catches_up", projection=self._name, next=self._next, stream_begins=first)
+        try:
+            while self._next < first:
+                await self._read_page(first)
+        except Unavailable as reason:
+            await self._wait(str(reason))
+
+    async def _read_page(self, first: int) -> None:
+        page = await journal_pages.ask(self._nc, self._stream, self.position, self._batch)
+        messages = journal_pages.between(page, self.position, first)
+        if messages:
+            await self._apply(messages)
+        elif journal_pages.is_next(page, self.position, first):
+            self._next = first
+        elif reason := journal_pages.undecided(page, first):
+            raise Unavailable(reason)
+        else:
+            lacks = page.events[0].position if page.events else first
+            msg = f"{self._stream} begins at {first}, and its journal has {lacks} where {self.position + 1} comes next"
+            raise Hole(msg)
+        self._waited_s, self.waiting = 0.0, None
+
+    async def _wait(self, reason: str) -> None:
+        """Let some time pass, longer each time."""
+        if self.waiting != reason:
+            log.warning("projection.waiting", projection=self._name, next=self._next, reason=reason)
+        self.waiting = reason
+        self._waited_s = min(2 * self._waited_s or _AGAIN_S, _SLOWEST_S)
+        await asyncio.sleep(self._waited_s)
 
     async def _watch(self) -> None:
         """Notice a database that was restored from a copy, also while nothing happens that would be written to it.
@@ -140,16 +191,20 @@ class Projection:
             ).fetchone()
         return 0 if row is None else int(row[0])
 
-    async def _take(self, messages: Sequence[tuple[int, dict[str, str] | None, bytes]]) -> None:
-        fresh = [message for message in messages if message[0] > self.position]
-        if not fresh:
-            return
-        events: list[EventRecord] = []
-        unreadable: list[tuple[int, bytes, str]] = []
-        for expected, (sequence, headers, data) in enumerate(fresh, start=self.position + 1):
+    async def _take(self, messages: Sequence[Message]) -> None:
+        fresh = [message for message in messages if message[0] >= self._next]
+        for expected, (sequence, _, _) in enumerate(fresh, start=self._next):
             if sequence != expected:
                 msg = f"{self._stream} has {sequence} where {expected} comes next"
                 raise Hole(msg)
+        if fresh:
+            await self._apply(fresh)
+
+    async def _apply(self, messages: Sequence[Message]) -> None:
+        """Write what these messages mean; they are known to come next."""
+        events: list[EventRecord] = []
+        unreadable: list[tuple[int, bytes, str]] = []
+        for sequence, headers, data in messages:
             try:
                 events.append(_event_at(sequence, headers, data))
             except InvalidMessage as error:
@@ -157,7 +212,7 @@ class Projection:
         if unreadable and self._bury is None:
             msg = f"{self._stream} has an unreadable event at {unreadable[0][0]}: {unreadable[0][2]}"
             raise Hole(msg)
-        await self._write(events, unreadable, fresh[-1][0])
+        await self._write(events, unreadable, messages[-1][0])
 
     async def _write(
         self, events: Sequence[EventRecord], unreadable: Sequence[tuple[int, bytes, str]], last: int
@@ -172,7 +227,7 @@ class Projection:
             if (await conn.execute(move, (last, self._name, self.position))).rowcount != 1:
                 msg = self._name
                 raise Fenced(msg)
-        self.position = last
+        self.position, self._next = last, last + 1
 
     async def _halt(self, reason: str) -> None:
         self.halted = reason

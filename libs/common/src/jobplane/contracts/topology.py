@@ -178,7 +178,7 @@ USERS: Final = (
         subscribe=(_own_inbox("jobs-intake"),),
     ),
     UserSpec("jobs-relay", publish=_relays(EVT_JOBS, "jobs.evt.>"), subscribe=(_own_inbox("jobs-relay"),)),
-    UserSpec("audit", publish=_inboxes("gateway", "health-reader"), subscribe=(_own_inbox("audit"), "audit.query.*")),
+    UserSpec("audit", publish=_inboxes("gateway"), subscribe=(_own_inbox("audit"), "audit.query.*")),
     UserSpec(
         "audit-reader",
         publish=(

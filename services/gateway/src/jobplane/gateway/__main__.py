@@ -7,19 +7,13 @@ from jobplane.chassis import bus, database, migrations, process, streams
 from jobplane.chassis.journal import Journal
 from jobplane.chassis.relay import Relay, creator
 from jobplane.chassis.settings import load
-from jobplane.contracts.envelope import EventRecord
-from jobplane.contracts.subjects import admin_event
 from jobplane.contracts.topology import EVT_ADMIN
 from jobplane.gateway import background, server
 from jobplane.gateway.admin_log import SOURCE
 from jobplane.gateway.app import create_app
+from jobplane.gateway.background import subject_of
 from jobplane.gateway.settings import GatewaySettings
 from jobplane.gateway.wiring import Gateway
-
-
-def subject_of(event: EventRecord) -> str:
-    """Where an event of the gateway is published."""
-    return admin_event(event.type)
 
 
 async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
@@ -43,6 +37,7 @@ async def serve(settings: GatewaySettings, stop: asyncio.Event) -> None:
         journal.on_append = relay.nudge
         gateway = Gateway.build(settings, pool, journal, nc)
         await stack.enter_async_context(background.relaying(relay, relay_nc))
+        await stack.enter_async_context(background.answering(settings, journal, relay))
         await gateway.start()
         await stack.enter_async_context(background.working(gateway, nc, relay, drifts))
         await server.serve(

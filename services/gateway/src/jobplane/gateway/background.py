@@ -7,15 +7,20 @@ from contextlib import asynccontextmanager
 import structlog
 from pydantic import JsonValue
 
-from jobplane.chassis import database, metrics, tasks
+from jobplane.chassis import database, journal_pages, metrics, queries, tasks
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.heartbeat import Heartbeat
 from jobplane.chassis.journal import Journal
 from jobplane.chassis.loops import Loop
 from jobplane.chassis.probe import Probe
 from jobplane.chassis.relay import Relay
+from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.subjects import admin_event
+from jobplane.contracts.topology import EVT_ADMIN
+from jobplane.gateway.admin_log import SOURCE
 from jobplane.gateway.housekeeping import EVERY_S, Housekeeping
 from jobplane.gateway.routes.health import readiness
+from jobplane.gateway.settings import GatewaySettings
 from jobplane.gateway.wiring import Gateway
 
 log = structlog.get_logger()
@@ -23,6 +28,11 @@ log = structlog.get_logger()
 _LAST_EVENTS_S = 1.0
 _COMPARED_S = 5.0
 _FIGURES_EVERY_S = 5.0
+
+
+def subject_of(event: EventRecord) -> str:
+    """Where an event of the gateway is published."""
+    return admin_event(event.type)
 
 
 class JournalNews:
@@ -72,6 +82,18 @@ async def _compared(relay: Relay) -> None:
             await relay.verified.wait()
     except TimeoutError:
         log.warning("journal.not_compared_yet")
+
+
+@asynccontextmanager
+async def answering(settings: GatewaySettings, journal: Journal, relay: Relay) -> AsyncIterator[None]:
+    """Answer those who follow the journal and were away for longer than the bus keeps events."""
+    broker = queries.broker(settings.answers_nats_url.get_secret_value(), "gateway-answers", settings.instance)
+    journal_pages.serve(broker, EVT_ADMIN, journal, source=SOURCE, subject_of=subject_of, relayed=lambda: relay.relayed)
+    await broker.start()
+    try:
+        yield
+    finally:
+        await broker.stop()
 
 
 @asynccontextmanager

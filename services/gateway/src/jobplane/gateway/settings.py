@@ -13,6 +13,8 @@ class GatewaySettings(ServiceSettings):
 
     relay_nats_url: SecretStr
     """Connection of the relay (user `gateway-relay`)."""
+    answers_nats_url: SecretStr
+    """Connection that answers with pages of the journal (user `gateway-answers`)."""
     topology_nats_url: SecretStr
     """Connection that creates missing streams at start (user `topology`)."""
     object_store_url: str

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 import psycopg
 import structlog
@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue, SecretStr
 
-from jobplane.chassis import bus, clock, database, queries, streams
+from jobplane.chassis import bus, clock, database, journal_pages, queries, streams
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.heartbeat import Heartbeat
 from jobplane.chassis.intake import Intake
@@ -38,6 +38,7 @@ from jobplane.jobs.wishes import Settled
 
 log = structlog.get_logger()
 
+SOURCE: Final = "jobplane/jobs"
 _SUM_UP_EVERY_S = 5.0
 # The queue in the JSON of one of our own events: inside of texts its quotes would be escaped, and it comes first.
 _QUEUE = re.compile(rb'"queue":"([a-z0-9_-]{1,64})"')
@@ -97,7 +98,7 @@ class Wiring:
             journal,
             connections.relay,
             stream=EVT_JOBS,
-            source="jobplane/jobs",
+            source=SOURCE,
             subject_of=subject_of,
             create=creator(settings.topology_nats_url.get_secret_value(), EVT_JOBS),
         )
@@ -117,6 +118,14 @@ class Wiring:
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
         )
         serve_queries(connections.broker, model, journal, lambda: self._relay.relayed)
+        journal_pages.serve(
+            connections.broker,
+            EVT_JOBS,
+            journal,
+            source=SOURCE,
+            subject_of=subject_of,
+            relayed=lambda: self._relay.relayed,
+        )
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
         self._loops = self._make_loops()
