@@ -95,15 +95,28 @@ async def test_a_hole_in_a_stream_shows_in_the_health(
     test, gateway = await connect("test"), await connect("gateway")
     config = (await test.jetstream().stream_info(EVT_JOBS)).config
     await test.jetstream().delete_stream(EVT_JOBS)
-    await test.jetstream().add_stream(config, deny_delete=False, first_seq=3)
-    await publish(test, EVT_JOBS, lifecycle(3))
+    await test.jetstream().add_stream(config, deny_delete=False)
+    await publish(test, EVT_JOBS, lifecycle(1))
+    assert await test.jetstream().delete_msg(EVT_JOBS, 2)
     async with services(bus, database, gateway):
+        await eventually(lambda: audit_fails(gateway, "3 where 2 comes next"), timeout=20)
 
-        async def told() -> bool:
-            health = await ask_health(gateway)
-            check = next((check for check in health.checks if check.name == "projection.lag.audit.EVT_JOBS"), None)
-            assert check is not None, [found.name for found in health.checks]
-            assert check.status is CheckStatus.FAIL, check
-            return "3 where 1 comes next" in check.advice
 
-        await eventually(told, timeout=20)
+async def test_a_projection_that_waits_for_the_owner_of_the_journal_shows_in_the_health(
+    bus: Bus, database: Database, connect: Connect
+) -> None:
+    test, gateway = await connect("test"), await connect("gateway")
+    config = (await test.jetstream().stream_info(EVT_JOBS)).config
+    await test.jetstream().delete_stream(EVT_JOBS)
+    await test.jetstream().add_stream(config, first_seq=3)
+    async with services(bus, database, gateway):
+        await eventually(lambda: audit_fails(gateway, "Waiting: the jobs service is not running"), timeout=20)
+
+
+async def audit_fails(gateway: Connection, because: str) -> bool:
+    """Whether the health says that audit does not follow the jobs, and why."""
+    health = await ask_health(gateway)
+    check = next((check for check in health.checks if check.name == "projection.lag.audit.EVT_JOBS"), None)
+    assert check is not None, [found.name for found in health.checks]
+    assert check.status is CheckStatus.FAIL, check
+    return because in check.advice

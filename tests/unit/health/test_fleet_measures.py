@@ -81,6 +81,17 @@ def test_a_halted_projection_fails_and_says_why() -> None:
     assert "4 where 3 comes next" in verdict.advice
 
 
+def test_a_projection_that_waits_fails_and_says_for_what() -> None:
+    told = {
+        "checkpoints": {"EVT_JOBS": 100, "EVT_ADMIN": 5},
+        "waiting": {"EVT_ADMIN": "the gateway service is not running"},
+    }
+    found = verdicts(fleet(audit=told))
+    assert found["projection.lag.audit.EVT_ADMIN"].status is CheckStatus.FAIL
+    assert "Waiting: the gateway service is not running" in found["projection.lag.audit.EVT_ADMIN"].advice
+    assert found["projection.lag.audit.EVT_JOBS"].status is CheckStatus.OK
+
+
 def test_a_service_that_does_not_tell_its_checkpoint_fails() -> None:
     assert verdicts(fleet(health={}))["projection.lag.health.EVT_JOBS"].status is CheckStatus.FAIL
 

@@ -43,13 +43,18 @@ class Following:
         return True
 
     def detail(self) -> dict[str, JsonValue]:
-        """For the heartbeat: `checkpoints` and `halted` by stream, `dead_events` as of the last look."""
+        """For the heartbeat: `checkpoints`, `halted` and `waiting` by stream, `dead_events` as of the last look."""
         return {
             "checkpoints": {stream: projection.position for stream, projection in self._projections.items()},
             "halted": {
                 stream: projection.halted
                 for stream, projection in self._projections.items()
                 if projection.halted is not None
+            },
+            "waiting": {
+                stream: projection.waiting
+                for stream, projection in self._projections.items()
+                if projection.waiting is not None
             },
             "dead_events": self._dead,
         }

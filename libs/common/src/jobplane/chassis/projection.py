@@ -108,6 +108,7 @@ class Projection:
             await conn.execute(insert, (self._name,))
         self.position = await self._checkpoint()
         self._next = self.position + 1
+        self._waited_s, self.waiting = 0.0, None
         working = {asyncio.create_task(self._read()), asyncio.create_task(self._watch())}
         try:
             ended, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)

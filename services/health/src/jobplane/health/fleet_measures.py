@@ -62,12 +62,12 @@ def _projections(fleet: Fleet, now: datetime, head_at: HeadAt) -> Iterator[Measu
             continue  # `fleet.service` says so already
         told = checkpoints(replicas)
         for stream in streams:
-            yield _lag(f"{kind}.{stream}", told.get(stream), _halted(replicas, stream), partial(head_at, stream))
+            yield _lag(f"{kind}.{stream}", told.get(stream), _stands(replicas, stream), partial(head_at, stream))
         yield Measured("projection.dead_events", max(_number(seen, "dead_events") for seen in replicas), kind)
 
 
 def _lag(
-    subject: str, told: tuple[int, datetime] | None, halted: str | None, head_at: Callable[[datetime], int | None]
+    subject: str, told: tuple[int, datetime] | None, stands: str | None, head_at: Callable[[datetime], int | None]
 ) -> Measurement:
     if told is None:
         return Unmeasured("projection.lag", "The service does not tell how far it is", subject)
@@ -75,15 +75,16 @@ def _lag(
     head = head_at(at)
     if head is None:
         return Unmeasured("projection.lag", "The end of the stream is not known", subject)
-    return Measured("projection.lag", max(0, head - position), subject, halted)
+    return Measured("projection.lag", max(0, head - position), subject, stands)
 
 
-def _halted(replicas: list[Sighting], stream: str) -> str | None:
+def _stands(replicas: list[Sighting], stream: str) -> str | None:
     """Why the projection of a stream stands still, as one of the replicas tells it."""
-    for seen in replicas:
-        told = seen.beat.detail.get("halted")
-        if isinstance(told, dict) and isinstance(told.get(stream), str):
-            return f"Halted: {told[stream]}"
+    for state in ("halted", "waiting"):
+        for seen in replicas:
+            told = seen.beat.detail.get(state)
+            if isinstance(told, dict) and isinstance(told.get(stream), str):
+                return f"{state.capitalize()}: {told[stream]}"
     return None
 
 
