@@ -13,6 +13,8 @@ from tests.support.waiting import eventually_sync
 pytestmark = pytest.mark.system
 
 _LATER = {"kind": "test.never", "run_at": "2030-01-01T00:00:00Z"}
+_FIRST = 200_000
+"""Clients may have been told of positions behind those that either side still knows."""
 
 
 def test_writes_halt_when_the_database_is_older_than_the_bus_until_a_new_epoch(platform: Platform) -> None:
@@ -33,23 +35,26 @@ def test_writes_halt_when_the_database_is_older_than_the_bus_until_a_new_epoch(p
         eventually_sync(lambda: client.post("/jobs", json=_LATER).json().get("code") == "journal_diverged", timeout=30)
 
         opened = platform.command("journal", "new-epoch", "jobs", "--yes")
-        assert opened.stdout == "epoch 2 of jobs begins at position 6\n", opened.stderr
+        assert opened.stdout == f"epoch 2 of jobs begins at position {_FIRST}\n", opened.stderr
 
         after = eventually_sync(lambda: _created(client), timeout=20)
-        assert after["position"] == 6
+        assert after["position"] == _FIRST
         eventually_sync(
             lambda: len(client.get("/audit", params={"target": after["id"]}).json()["items"]) == 1, timeout=20
         )
         item = client.get("/audit", params={"target": after["id"]}).json()["items"][0]
-        assert item["source_position"] == 6
+        assert item["source_position"] == _FIRST
+    verified = platform.command("verify", "--only", "I1,I2,I6")
+    assert verified.returncode == 0, verified.stdout
+    assert f"jobs: positions 4 to {_FIRST - 1} were never given, epoch 2 begins behind them" in verified.stdout
 
-    # The bus loses everything: it heals from the journal, whose current epoch begins at 6.
+    # The bus loses everything: it heals from the journal, whose current epoch begins there.
     platform.stop()
     shutil.rmtree(platform.data / "nats")
     platform.start()
     with platform.client() as client:
         healed = eventually_sync(lambda: _created(client), timeout=20)
-        assert healed["position"] == 7
+        assert healed["position"] == _FIRST + 1
         eventually_sync(lambda: client.get("/audit", params={"target": healed["id"]}).json()["items"], timeout=20)
 
 

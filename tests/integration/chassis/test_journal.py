@@ -131,3 +131,14 @@ async def test_the_service_cannot_rewrite_history(pool: AsyncConnectionPool, sta
 async def test_no_other_service_sees_the_journal(database: Database, service: str) -> None:
     with psycopg.connect(database.url(service)) as connection, pytest.raises(InsufficientPrivilege):
         connection.execute("SELECT count(*) FROM jobs.event")
+
+
+async def test_a_new_epoch_begins_where_no_client_was_told_of_anything(journal: Journal) -> None:
+    """Of the last positions that were given, neither the restored journal nor the bus needs to know."""
+    await append(journal, event())
+    opened = await journal.open_epoch(stream_end=250)
+    assert (opened.epoch, opened.first, opened.position, opened.halted) == (2, 200_000, 199_999, None)
+    assert await append(journal, event()) == 200_000
+    again = await journal.open_epoch(stream_end=100_000)
+    assert (again.epoch, again.first) == (3, 400_000), "the journal is ahead of the stream"
+    assert (await journal.open_epoch(stream_end=400_001)).first == 600_000

@@ -57,9 +57,12 @@ writes are halted.
 _APPEND_ALONE: Final = f"WITH {APPEND} SELECT base FROM head"  # noqa: S608 - constants
 _NOT_MIGRATED: Final = "journal_head is empty: the schema was not migrated"
 _FIGURES: Final = "pos, epoch, first_pos, halted"
-_OPEN_EPOCH: Final = """
-UPDATE journal_head SET epoch = epoch + 1, pos = greatest(pos, %s), first_pos = greatest(pos, %s) + 1, halted = NULL
-"""
+_SPACE: Final = 100_000
+"""Positions that a new epoch leaves free, at least: ten times the lag of a relay that is a failure."""
+_NEXT_FIRST: Final = f"((greatest(pos, %s) + {_SPACE}) / {_SPACE} + 1) * {_SPACE}"
+_OPEN_EPOCH: Final = f"""
+UPDATE journal_head SET epoch = epoch + 1, pos = {_NEXT_FIRST} - 1, first_pos = {_NEXT_FIRST}, halted = NULL
+"""  # noqa: S608 - constants
 _PAGE: Final = """
 SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent,
 at, data::text
@@ -150,13 +153,17 @@ class Transaction:
 
 
 class Exchange:
-    """One transaction of one writer in two round trips: what it reads, then what it writes together with the COMMIT."""
+    """One transaction of one writer in two round trips: what it reads, then what it writes together with the COMMIT.
+
+    Without a `read` it is one: PostgreSQL takes what arrives in one round trip as one transaction.
+    """
 
     def __init__(self, conn: AsyncConnection[Any], known: tuple[int, int]) -> None:
         self.known = known
         """Parameters of `WRITABLE`."""
         self._conn = conn
         self._locks = _Locks()
+        self._begun = False
         self._last: list[Statement] = []
         self._events: Sequence[NewEvent] = ()
         self.head: int | None = None
@@ -164,6 +171,7 @@ class Exchange:
 
     async def read(self, *steps: Step) -> list[Rows]:
         """Begin, and run these statements; gives the rows of each."""
+        self._begun = True
         _, *found = await exchange(self._conn, ("BEGIN", ()), *self._statements(steps))
         return found
 
@@ -181,10 +189,11 @@ class Exchange:
         Raises:
             Unavailable: the journal is halted (`journal_diverged`), and nothing was written.
         """
-        *found, _ = await exchange(self._conn, *self._last, ("COMMIT", ()))
+        end = [("COMMIT", ())] if self._begun else []
+        found = await exchange(self._conn, *self._last, *end)
         if not self._last:
             return
-        base = _base(found[-1])
+        base = _base(found[len(self._last) - 1])
         if self._events:
             self.head = base + len(self._events)
 
@@ -350,9 +359,11 @@ class Journal:
             log.error("journal.halted", reason=reason)
 
     async def open_epoch(self, stream_end: int) -> JournalFigures:
-        """Go on after both histories: the next position is beyond the journal's head and beyond `stream_end`.
+        """Go on after both histories: the next position is far beyond the journal's head and beyond `stream_end`.
 
-        What only one of the two has stays where it is; positions between are never given out. Writes are allowed again.
+        What only one of the two has stays where it is; positions between are never given out. Neither of them may know
+        the last positions that were given: clients were told of them, their events had not reached the bus, and the
+        database is one from before. Hence the space between. Writes are allowed again.
         """
         async with self.pool.connection() as conn:
             await conn.execute(_OPEN_EPOCH, (stream_end, stream_end))
