@@ -263,40 +263,43 @@ async def _look(desk: Desk) -> None:
 _A_PAGE = 51
 _WITH_ERRORS = 2 * _A_PAGE
 _OF_EACH_STATUS = 5 * _A_PAGE
-_RUNNING = {"job_running", "job_by_status"}
+_RUNNING = {"job_running", "job_running_newest"}
 """Both have as many rows as there are runs."""
+_OF_A_QUEUE = {"job_over_by_queue", "job_pending_by_queue", "job_running_newest", "body_pkey"}
+_OF_A_KIND = {"job_over_by_kind", "job_pending_by_kind", "job_running_newest", "body_pkey"}
 _WRITING = {"job_pkey", "body_pkey", "command_outcome_pkey", "job_unique_key", "journal_head_pkey", "job_count_pkey"}
 HOT = {
     "page": Hot(_page(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
     "deep page": Hot(_deep(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
-    "page of a status": Hot(_page(status=["FAILED"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
-    "deep page of a status": Hot(_deep(status=["FAILED"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
-    "page of a rare status": Hot(_page(status=["RUNNING"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
-    "last page of a rare status": Hot(_last(status=["RUNNING"]), {"job_by_status", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "page of a status": Hot(_page(status=["FAILED"]), {"job_over", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "deep page of a status": Hot(_deep(status=["FAILED"]), {"job_over", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "page of a rare status": Hot(_page(status=["RUNNING"]), {"job_running_newest", "body_pkey"}, _WITH_ERRORS, _A_PAGE),
+    "last page of a rare status": Hot(
+        _last(status=["RUNNING"]), {"job_running_newest", "body_pkey"}, _WITH_ERRORS, _A_PAGE
+    ),
     "last page of a rare status of a queue": Hot(
-        _last(queue=["work-0"], status=["RUNNING"]), {"job_by_queue", "body_pkey"}, _WITH_ERRORS, _A_PAGE
+        _last(queue=["work-0"], status=["RUNNING"]), {"job_running_newest", "body_pkey"}, _RUNS, _A_PAGE
     ),
-    "page of a queue": Hot(_page(queue=["work-1"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
-    "deep page of a queue": Hot(_deep(queue=["work-1"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
-    "page of a rare queue": Hot(_page(queue=["work-7"]), {"job_by_queue", "body_pkey"}, 400, _OF_EACH_STATUS),
-    "page of no queue": Hot(_page(queue=["test-none"]), {"job_by_queue", "body_pkey"}, 0),
-    "deep page of a kind": Hot(
-        _deep(kind=["scale.mail"]), {"job_by_kind_and_status", "body_pkey"}, 400, _OF_EACH_STATUS
-    ),
-    "page of a rare kind": Hot(
-        _page(kind=["scale.rare"]), {"job_by_kind_and_status", "body_pkey"}, 400, _OF_EACH_STATUS
-    ),
+    "page of a queue": Hot(_page(queue=["work-1"]), _OF_A_QUEUE, 400, _OF_EACH_STATUS),
+    "deep page of a queue": Hot(_deep(queue=["work-1"]), _OF_A_QUEUE, 400, _OF_EACH_STATUS),
+    "page of a rare queue": Hot(_page(queue=["work-7"]), _OF_A_QUEUE, 400, _OF_EACH_STATUS),
+    "page of no queue": Hot(_page(queue=["test-none"]), _OF_A_QUEUE, _RUNS),
+    "deep page of a kind": Hot(_deep(kind=["scale.mail"]), _OF_A_KIND, 400, _OF_EACH_STATUS),
+    "page of a rare kind": Hot(_page(kind=["scale.rare"]), _OF_A_KIND, 400, _OF_EACH_STATUS),
     "page of a queue and a status": Hot(
-        _deep(queue=["work-1"], status=["FAILED"]), {"job_by_queue", "body_pkey"}, _WITH_ERRORS, _A_PAGE
+        _deep(queue=["work-1"], status=["FAILED"]), {"job_over_by_queue", "body_pkey"}, _WITH_ERRORS, _A_PAGE
     ),
     "page of a kind and two states": Hot(
         _deep(kind=["scale.mail"], status=["FAILED", "CANCELLED"]),
-        {"job_by_kind_and_status", "body_pkey"},
+        {"job_over_by_kind", "body_pkey"},
         2 * _WITH_ERRORS,
         2 * _A_PAGE,
     ),
     "page of all filters": Hot(
-        _page(kind=["scale.mail"], queue=["work-0"], status=["FAILED"]), {"job_by_queue", "body_pkey"}, 300, _A_PAGE
+        _page(kind=["scale.mail"], queue=["work-0"], status=["FAILED"]),
+        {"job_over_by_queue", "body_pkey"},
+        300,
+        _A_PAGE,
     ),
     "one job": Hot(
         lambda desk: desk.model.one(OneJob(job_id=desk.ids[JobStatus.FAILED][0])), {"job_pkey", "body_pkey"}, 4
@@ -321,7 +324,7 @@ HOT = {
     # While few jobs are PENDING, joining what is due with all of them is thought to be cheaper than one look for each.
     "scheduler": Hot(
         _schedule,
-        {"job_waiting", "job_pkey", "job_by_status"},
+        {"job_waiting", "job_pkey", "job_pending"},
         _PARKED + 10 * _DUE,
         2 * _DUE,
         {"job_waiting": 2 * _DUE},

@@ -4,8 +4,8 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple, TypeVar
 
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
@@ -15,7 +15,17 @@ from jobplane.contracts.envelope import CommandOutcome, trace_id_of
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, JobId, Position
 from jobplane.contracts.job_events import JOB_EVENTS
-from jobplane.contracts.jobs import History, HistoryItem, JobErrorView, JobPage, JobStatus, JobView, QueueStats, Stats
+from jobplane.contracts.jobs import (
+    FINISHED,
+    History,
+    HistoryItem,
+    JobErrorView,
+    JobPage,
+    JobStatus,
+    JobView,
+    QueueStats,
+    Stats,
+)
 from jobplane.contracts.queries import ListJobs, OneCommand, OneJob, OneJobHistory
 from jobplane.jobs import bodies, outcomes
 from jobplane.jobs.job import Job
@@ -53,6 +63,25 @@ _VERSION: Final = re.compile(r"[0-9]{1,9}")
 _ROUTING: Final = frozenset({"queue", "kind", "before", "after"})
 _PAGE_BYTES: Final = 512 * 1024
 """What a page holds at most, but for a single item that is larger; messages must stay under `MAX_MESSAGE_BYTES`."""
+
+
+class _Phase(NamedTuple):
+    """Statuses whose jobs lie in indexes of their own."""
+
+    statuses: frozenset[JobStatus]
+    condition: str
+    """Word for word that of the indexes."""
+    keyed: bool
+    """There is an index for queues and one for kinds."""
+
+
+_PENDING: Final = frozenset({JobStatus.PENDING})
+_RUNNING: Final = frozenset({JobStatus.RUNNING})
+_PHASES: Final = (
+    _Phase(FINISHED, "status IN ('COMPLETED', 'FAILED', 'CANCELLED')", keyed=True),
+    _Phase(_PENDING, "status NOT IN ('RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')", keyed=True),
+    _Phase(_RUNNING, "status NOT IN ('PENDING', 'COMPLETED', 'FAILED', 'CANCELLED')", keyed=False),
+)
 
 Item = TypeVar("Item", JobView, HistoryItem)
 
@@ -162,25 +191,36 @@ def select(query: ListJobs) -> tuple[str, Sequence[object]]:
     """
     limit = query.limit + 1
     before = _LAST_ID if query.cursor is None else _decode_cursor(query.cursor, _ID)
-    wanted: dict[str, Sequence[str]] = {"queue": query.queue} if query.queue else {"kind": query.kind}
-    if not query.queue and not query.kind:
-        wanted = {}
-    if query.status or wanted:
-        wanted["status"] = query.status or list(JobStatus)
-    if not wanted:
+    if not (query.status or query.queue or query.kind):
         return _NEWEST.format(condition="id < %s::uuid", order="id DESC"), (before, limit)
+    wanted = query.status or list(JobStatus)
+    parts = [_newest(query, phase, phase.statuses.intersection(wanted), before, limit) for phase in _PHASES]
+    asked = [part for part in parts if part is not None]
+    union, told = " UNION ALL ".join(text for text, _ in asked), [value for _, values in asked for value in values]
+    return f"SELECT * FROM ({union}) AS found ORDER BY id DESC LIMIT %s", (*told, limit)  # noqa: S608 - constants
+
+
+def _newest(
+    query: ListJobs, phase: _Phase, statuses: Collection[str], before: str, limit: int
+) -> tuple[str, Sequence[object]] | None:
+    """The newest rows of each combination among some statuses of one phase; None if no status is asked for."""
+    if not statuses:
+        return None
+    filters = {column: values for column, values in (("queue", query.queue), ("kind", query.kind)) if values}
+    wanted: dict[str, Collection[str]] = {"status": statuses}
+    if phase.keyed and filters:
+        column = next(iter(filters))
+        wanted = {column: filters.pop(column), **wanted}
     key, values = ", ".join(wanted), ", ".join(f"wanted_{column}.value" for column in wanted)
-    condition = f"({key}, id) < ({values}, %s::uuid) AND ({key}) >= ({values})"
-    told: list[object] = [*map(_texts, wanted.values()), before]
-    if query.queue and query.kind:
-        condition += " AND kind = ANY(%s)"
-        told.append(_texts(query.kind))
+    condition = f"({key}, id) < ({values}, %s::uuid) AND ({key}) >= ({values}) AND {phase.condition}"
+    condition += "".join(f" AND {column} = ANY(%s::text[])" for column in filters)
     newest = _NEWEST.format(condition=condition, order=", ".join(f"{column} DESC" for column in (*wanted, "id")))
     listed = ", ".join(f"unnest(%s::text[]) AS wanted_{column} (value)" for column in wanted)
-    return f"SELECT found.* FROM {listed}, LATERAL ({newest}) AS found ORDER BY id DESC LIMIT %s", (*told, limit, limit)  # noqa: S608 - constants
+    told = [*map(_texts, wanted.values()), before, *map(_texts, filters.values()), limit]
+    return f"SELECT found.* FROM {listed}, LATERAL ({newest}) AS found", told  # noqa: S608 - constants
 
 
-def _texts(wanted: Sequence[str]) -> list[str]:
+def _texts(wanted: Collection[str]) -> list[str]:
     """Each value once, as text; no text in a database has a NUL, so that nothing is found by one that has."""
     return sorted({str(value) for value in wanted if "\0" not in value})
 
