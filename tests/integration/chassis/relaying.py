@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator
+from typing import Final
 
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
@@ -15,6 +16,13 @@ from jobplane.contracts.topology import EVT_JOBS
 from tests.integration.chassis.writing import everything
 from tests.support.servers import Bus
 
+SOURCE: Final = "jobplane/jobs"
+
+
+def subject_of(event: EventRecord) -> str:
+    """Where the jobs service publishes an event."""
+    return job_event(event.stream_id, event.body().get("queue"), event.type)
+
 
 def relay_of(bus: Bus, journal: Journal, nc: Connection) -> Relay:
     """A relay as the jobs service wires it."""
@@ -22,8 +30,8 @@ def relay_of(bus: Bus, journal: Journal, nc: Connection) -> Relay:
         journal,
         nc,
         stream=EVT_JOBS,
-        source="jobplane/jobs",
-        subject_of=lambda event: job_event(event.stream_id, event.body()["queue"], event.type),
+        source=SOURCE,
+        subject_of=subject_of,
         create=creator(bus.url("topology"), EVT_JOBS),
     )
 

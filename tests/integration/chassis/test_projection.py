@@ -1,115 +1,21 @@
 """Projections: each event is applied exactly once, whoever dies when."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import bus as buses
-from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
-from jobplane.chassis.projection import Projection
 from jobplane.chassis.relay import Relay
 from jobplane.contracts.envelope import EventRecord
-from jobplane.contracts.topology import EVT_JOBS
+from tests.integration.chassis.projecting import Make, Rows, publish
 from tests.integration.chassis.relaying import running, wipe
 from tests.integration.chassis.writing import fill
-from tests.support.servers import Bus, Database
+from tests.support.servers import Bus
 from tests.support.waiting import eventually
-
-Make = Callable[..., Projection]
-
-
-class Rows:
-    """The projected rows: one per event and application, with nothing that would hide a second one."""
-
-    def __init__(self, database: Database) -> None:
-        self._admin_url = database.admin_url
-        self.change("CREATE TABLE audit.seen (position bigint, id text, by text)")
-        self.change("GRANT SELECT, INSERT ON audit.seen TO jobplane_audit")
-
-    def change(self, statement: str) -> int:
-        with psycopg.connect(self._admin_url, autocommit=True) as admin:
-            return admin.execute(statement).rowcount
-
-    def ask(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self._admin_url, autocommit=True) as admin:
-            return admin.execute(query).fetchall()
-
-    @property
-    def count(self) -> int:
-        return int(self.ask("SELECT count(*) FROM audit.seen")[0][0])
-
-    @property
-    def appliers(self) -> set[str]:
-        return {row[0] for row in self.ask("SELECT DISTINCT by FROM audit.seen")}
-
-    async def assert_each_once(self, count: int) -> None:
-        """Events 1 to `count`, in order, each one time."""
-        await eventually(lambda: self.count >= count, timeout=20)
-        assert [row[0] for row in self.ask("SELECT position FROM audit.seen")] == list(range(1, count + 1))
-        [(position, halted)] = self.ask("SELECT position, halted FROM audit.checkpoint")
-        assert (position, halted) == (count, None)
-
-
-@pytest.fixture
-def rows(database: Database) -> Rows:
-    return Rows(database)
-
-
-@pytest.fixture(autouse=True)
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobplane.chassis.projection._AGAIN_S", 0.05)
-
-
-@pytest.fixture
-async def following(bus: Bus) -> AsyncIterator[Connection]:
-    connection = await buses.connect(bus.url("audit-reader"), user="audit-reader", name="following")
-    yield connection
-    await buses.close(connection)
-
-
-@pytest.fixture
-async def pools(database: Database) -> AsyncIterator[list[AsyncConnectionPool]]:
-    """Those of two replicas."""
-    opened = [await databases.open_pool(database.url("audit"), schema="audit", service="audit") for _ in range(2)]
-    yield opened
-    for pool in opened:
-        await pool.close()
-
-
-@pytest.fixture
-async def make(pools: list[AsyncConnectionPool], following: Connection, rows: Rows) -> AsyncIterator[Make]:
-    """Starts projections, and stops them at the end."""
-    made: list[Projection] = []
-
-    def start(name: str = "a", *, fold: Any = None, **more: Any) -> Projection:
-        async def insert(conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> None:
-            async with conn.cursor() as cursor:
-                values = [(event.position, event.id, name) for event in events]
-                await cursor.executemany("INSERT INTO seen VALUES (%s, %s, %s)", values)
-            if fold is not None:
-                await fold(conn, events)
-
-        pool = pools[0 if name == "a" else 1]
-        projection = Projection(pool, following, EVT_JOBS, "test", insert, **({"batch": 7} | more))
-        projection.start()
-        made.append(projection)
-        return projection
-
-    yield start
-    for projection in made:
-        await projection.stop()
-
-
-async def publish(journal: Journal, relay: Relay, count: int) -> None:
-    await fill(journal, count)
-    assert await relay.run_once() == count
 
 
 async def test_every_event_is_applied_once_in_order(journal: Journal, relay: Relay, make: Make, rows: Rows) -> None:

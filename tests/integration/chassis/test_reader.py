@@ -11,6 +11,7 @@ from jobplane.chassis import streams
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.reader import Dropped, StreamReader
 from jobplane.contracts.topology import EVT_JOBS, stream
+from tests.support.retention import keep
 from tests.support.servers import Bus
 from tests.support.waiting import eventually
 
@@ -182,15 +183,6 @@ async def test_what_retention_dropped_shows_as_a_jump(admin: Connection, nc: Con
     await reader.close()
 
 
-async def shrink(admin: Connection, kept: int) -> None:
-    """Let retention drop all but the last messages."""
-    config = (await api(admin, f"STREAM.INFO.{EVT_JOBS}"))["config"]
-    for limits in ({"max_msgs": kept}, {}):
-        update = json.dumps(config | limits).encode()
-        answer = await admin.request(f"$JS.API.STREAM.UPDATE.{EVT_JOBS}", update, timeout=5)
-        assert b'"error"' not in answer.data, answer.data
-
-
 async def read_whole(reader: StreamReader, after_first: Callable[[], Awaitable[None]] | None = None) -> list[int]:
     """Everything until the reader ends; `after_first` is done behind the first batch."""
     given: list[int] = []
@@ -209,7 +201,7 @@ async def read_whole(reader: StreamReader, after_first: Callable[[], Awaitable[N
 
 async def test_a_reader_of_the_whole_stream_tells_what_retention_dropped(admin: Connection, nc: Connection) -> None:
     await publish(admin, 10)
-    await shrink(admin, 4)
+    await keep(admin, EVT_JOBS, 4)
     assert await read_whole(StreamReader(nc, EVT_JOBS, 3, whole=True)) == [7]
     reader = StreamReader(nc, EVT_JOBS, 7, whole=True)
     async for messages in reader.batches():
@@ -226,7 +218,7 @@ async def test_a_stream_that_lost_everything_tells_where_it_will_go_on(admin: Co
 async def test_retention_that_overtakes_a_reader_of_the_whole_stream_is_told(admin: Connection, nc: Connection) -> None:
     await publish(admin, 100)
     reader = StreamReader(nc, EVT_JOBS, 1, batch=10, whole=True)
-    *given, first = await read_whole(reader, after_first=lambda: shrink(admin, 5))
+    *given, first = await read_whole(reader, after_first=lambda: keep(admin, EVT_JOBS, 5))
     assert given == list(range(1, len(given) + 1))
     assert 1 <= len(given) < 95
     assert first == 96

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal, NewEvent
@@ -22,6 +23,11 @@ def event(stream_id: str | None = None, version: int = 1, **data: object) -> New
         correlation_id=new_id(),
         traceparent=_TRACEPARENT,
     )
+
+
+def with_reason(one: NewEvent, reason: str) -> NewEvent:
+    """The same event as somebody caused it on purpose."""
+    return replace(one, reason=reason, command_id=new_id(), causation_id=new_id())
 
 
 async def append(journal: Journal, *events: NewEvent) -> int:

@@ -1,5 +1,6 @@
 """Typed questions between services: `serve` answers on a FastStream broker, `ask` asks over any connection."""
 
+import contextlib
 import functools
 import typing
 from collections.abc import Awaitable, Callable
@@ -24,6 +25,7 @@ log = structlog.get_logger()
 
 _AT_ONCE: Final = 8
 """Answers under way per query; more would only wait for a database connection."""
+_HEARD_S: Final = 2
 _RETRY_AFTER = "retry_after_s"
 
 Q = TypeVar("Q", bound=BaseModel)
@@ -52,6 +54,13 @@ class Broker(NatsBroker):
         connection = await bus.connect(self._url, user=self._user, name=self._name)
         self.config.connect(connection)
         return connection
+
+    async def start(self) -> None:
+        """Connect and begin to answer: whoever asks from now on is heard."""
+        await super().start()
+        with contextlib.suppress(NatsError, OSError, TimeoutError):  # away again: it will be heard after a reconnect
+            if self._connection is not None:
+                await self._connection.flush(timeout=_HEARD_S)
 
     async def stop(self, *_error: object) -> None:
         """Let answers under way finish, then close; never raises because the bus is away."""

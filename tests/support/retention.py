@@ -1,0 +1,29 @@
+"""What the bus does in a month, done in a moment: streams let go of their oldest events."""
+
+import json
+from typing import Any
+
+from nats.aio.client import Client
+
+from jobplane.chassis import streams
+from jobplane.contracts.topology import stream
+
+
+async def keep(nc: Client, name: str, count: int) -> None:
+    """Leave the last messages of a stream, so many: its limits are tightened for a moment."""
+    config = (await _api(nc, f"INFO.{name}"))["config"]
+    await _api(nc, f"UPDATE.{name}", config | {"max_msgs": count})
+    await _api(nc, f"UPDATE.{name}", config)
+
+
+async def remake(nc: Client, name: str, first_sequence: int) -> None:
+    """Leave nothing: the stream goes on at that sequence, as one whose events all were too old."""
+    await _api(nc, f"DELETE.{name}")
+    await streams.create(nc, stream(name), first_sequence)
+
+
+async def _api(nc: Client, call: str, told: dict[str, Any] | None = None) -> dict[str, Any]:
+    data = b"" if told is None else json.dumps(told).encode()
+    answer: dict[str, Any] = json.loads((await nc.request(f"$JS.API.STREAM.{call}", data, timeout=5)).data)
+    assert "error" not in answer, answer
+    return answer
