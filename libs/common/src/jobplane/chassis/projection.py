@@ -150,7 +150,7 @@ class Projection:
         if messages:
             await self._apply(messages)
         elif journal_pages.is_next(page, self.position, first):
-            self._next = first
+            await self._write([], [], first - 1)  # or it would seem to be behind until the epoch has an event
         elif reason := journal_pages.undecided(page, first):
             raise Unavailable(reason)
         else:
