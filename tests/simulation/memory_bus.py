@@ -10,6 +10,7 @@ from typing import Final
 
 from nats.errors import TimeoutError as NatsTimeoutError
 
+from jobplane.chassis.wire import Sink
 from jobplane.contracts.topology import JOBS_INTAKE
 from tests.simulation.faults import Faults
 from tests.simulation.loop import PROCESS, Process
@@ -208,6 +209,14 @@ class MemoryNats:
         subscription = Subscription(self._bus, PROCESS.get(), subject, queue, cb)
         self._bus.subscriptions.add(subscription)
         return subscription
+
+    async def subscribe_sink(self, subject: str, sink: Sink) -> Callable[[], Awaitable[None]]:
+        """Hear a subject; the returned function ends that."""
+
+        async def hear(message: Message) -> None:
+            sink(message.subject, message.reply, dict(message.headers) if message.headers else None, message.data)
+
+        return (await self.subscribe(subject, cb=hear)).unsubscribe
 
     async def request(
         self, subject: str, data: bytes = b"", timeout: float = 1.0, headers: Headers | None = None

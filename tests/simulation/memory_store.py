@@ -71,6 +71,10 @@ class MemoryWriting:
         database.faults.connection()
         return found
 
+    def presume(self) -> Found:
+        """Nothing is there."""
+        return Found(held=[], now=self._database.now(), stored={}, holders={})
+
     async def _lock_keys(self, known: Known) -> dict[UniqueKey, JobId]:
         if not known.unique_keys and not known.retried:
             return {}

@@ -189,8 +189,8 @@ class Exchange:
         Raises:
             Unavailable: the journal is halted (`journal_diverged`), and nothing was written.
         """
-        end = [("COMMIT", ())] if self._begun else []
-        found = await exchange(self._conn, *self._last, *end)
+        statements = [*self._last, *([("COMMIT", ())] if self._begun else [])]
+        found = await exchange(self._conn, *statements) if statements else []
         if not self._last:
             return
         base = _base(found[len(self._last) - 1])

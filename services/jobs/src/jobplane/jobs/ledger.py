@@ -48,7 +48,7 @@ class Ledger:
         """
         for attempt in range(1, _TRIES + 1):
             try:
-                settled = await self._write(selection, plan, known)
+                settled = await self._write(selection, plan, known, presume=attempt == 1 and _all_new(known))
             except Exception as error:
                 if attempt == _TRIES or not _worth_repeating(error):
                     raise
@@ -58,10 +58,10 @@ class Ledger:
             return settled
         raise AssertionError
 
-    async def _write(self, selection: Selection, plan: Plan, known: Sequence[Wish]) -> list[Settled]:
+    async def _write(self, selection: Selection, plan: Plan, known: Sequence[Wish], *, presume: bool) -> list[Settled]:
         with self.refusals.attempt() as count_refusal:
             async with self._store.transaction() as tx:
-                found = await tx.read(selection, _known(known))
+                found = (tx.presume() if presume else None) or await tx.read(selection, _known(known))
                 batch = Batch(
                     now=found.now,
                     stored=found.stored,
@@ -95,6 +95,12 @@ class Ledger:
 def _worth_repeating(error: Exception) -> bool:
     """Whether the next try may succeed: it sees what the writer wrote that was faster."""
     return isinstance(error, UniqueViolation) or (database.transient(error) and not database.is_away(error))
+
+
+def _all_new(wishes: Sequence[Wish]) -> bool:
+    """Whether all of them make something that nobody can have made before, unless a command came twice."""
+    commands = [wish.command for wish in wishes]
+    return bool(commands) and all(isinstance(one, CreateJob) and one.unique_key is None for one in commands)
 
 
 def _known(wishes: Sequence[Wish]) -> Known:

@@ -18,6 +18,7 @@ from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
 from jobplane.jobs import next_jobs, outcomes, rows
 from jobplane.jobs.bodies import NewBody
+from jobplane.jobs.database_clock import DatabaseClock
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
@@ -164,19 +165,21 @@ class PostgresStore:
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._clock = DatabaseClock()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["PostgresWriting"]:
         """One transaction in two round trips: lock and read, then write and commit."""
         async with self._journal.exchange() as tx:
-            yield PostgresWriting(tx)
+            yield PostgresWriting(tx, self._clock)
 
 
 class PostgresWriting:
     """One transaction; see `store.Writing`."""
 
-    def __init__(self, tx: Exchange) -> None:
+    def __init__(self, tx: Exchange, clock: DatabaseClock) -> None:
         self._tx = tx
+        self._clock = clock
 
     @property
     def head(self) -> int | None:
@@ -191,12 +194,19 @@ class PostgresWriting:
         query = _READ.format(locked=locked, stored=_STORED if known.command_ids else "NULL::json")
         first = [(LockOrder.NOTHING, next_jobs.BY_INDEX, ())] if isinstance(selection, Claimable) else _lock_keys(known)
         *keys, found = await self._tx.read(*first, (LockOrder.ROWS, query, parameters))
+        now = max(row[0] for row in found)
+        self._clock.hear(now)
         return Found(
             held=_in_order(selection, [rows.held(row[2:]) for row in found if row[2] is not None]),
-            now=max(row[0] for row in found),
+            now=now,
             stored={row[0]: outcomes.stored(row) for told in found if told[1] for row in told[1]},
             holders={(kind, key): holder for kind, key, holder in keys[-1]} if len(keys) > 1 else {},
         )
+
+    def presume(self) -> Found | None:
+        """Nothing is there; what time it is must be known."""
+        now = self._clock.now()
+        return None if now is None else Found(held=[], now=now, stored={}, holders={})
 
     async def write(self, changes: Changes) -> None:
         """Write everything in one statement."""

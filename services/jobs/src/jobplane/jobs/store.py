@@ -95,7 +95,7 @@ class Changes:
 
 
 class Writing(Protocol):
-    """One transaction: first `read`, then `write`, each at most once."""
+    """One transaction: first `read` or `presume`, then `write`, each at most once."""
 
     @property
     def head(self) -> int | None:
@@ -103,6 +103,12 @@ class Writing(Protocol):
 
     async def read(self, selection: Selection, known: Known) -> Found:
         """Lock and look up."""
+
+    def presume(self) -> Found | None:
+        """Instead of `read`: nothing is there of what will be written, so nothing is locked and nothing looked up.
+
+        Where that is wrong, the block raises `UniqueViolation`: repeat it with `read`. None: read, this time.
+        """
 
     async def write(self, changes: Changes) -> None:
         """Write everything; it counts when the block has ended without an exception.
