@@ -17,6 +17,7 @@ from jobplane.contracts.queries import JOURNAL_PAGE, ReadJournal
 from jobplane.contracts.topology import EVT_JOBS, MAX_MESSAGE_BYTES
 from tests.integration.chassis.projecting import owner
 from tests.integration.chassis.writing import append, event, fill, with_reason
+from tests.support.retention import assert_as_stored
 from tests.support.servers import Bus
 from tests.support.waiting import eventually
 
@@ -46,10 +47,7 @@ async def test_events_from_pages_are_those_of_the_stream(
     async with owner(bus, journal):
         page = await journal_pages.ask(following, EVT_JOBS, 0, 500)
     assert [one.position for one in page.events] == [1, 2, 3]
-    for one in page.events:
-        stored = await reading.jetstream().get_msg(EVT_JOBS, one.position)
-        headers = {name: value for name, value in (stored.headers or {}).items() if not name.startswith("Nats-")}
-        assert (one.subject, one.headers, one.data.encode()) == (stored.subject, headers, stored.data)
+    await assert_as_stored(page, reading, EVT_JOBS)
     assert (page.figures.position, page.figures.epoch, page.kept_from) == (3, 1, 1)
 
 

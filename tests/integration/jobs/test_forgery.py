@@ -167,8 +167,9 @@ FORBIDDEN = {
     "jobs-intake": ("jobs.evt.0._.x", "_INBOX_worker.x", "$JS.API.STREAM.DELETE.CMD", "jobs.signal.w"),
     "jobs-relay": ("admin.evt.x.y", "$JS.API.STREAM.DELETE.EVT_JOBS", "_INBOX_gateway.x", "jobs.cmd.x.y"),
     "gateway-relay": ("jobs.evt.0._.x", "jobs.cmd.gateway.cancel"),
-    "audit-reader": ("jobs.cmd.gateway.cancel", "jobs.evt.0._.x", "_INBOX_gateway.x"),
-    "health-reader": ("jobs.cmd.gateway.cancel", "jobs.evt.0._.x", "$JS.API.STREAM.PURGE.CMD"),
+    "gateway-answers": ("jobs.cmd.gateway.cancel", "jobs.query.list", "admin.evt.x.y", "_INBOX_gateway.x"),
+    "audit-reader": ("jobs.cmd.gateway.cancel", "jobs.evt.0._.x", "_INBOX_gateway.x", "jobs.query.list"),
+    "health-reader": ("jobs.cmd.gateway.cancel", "jobs.evt.0._.x", "$JS.API.STREAM.PURGE.CMD", "jobs.query.detail"),
     "producer": ("jobs.cmd.producer.cancel", "jobs.cmd.gateway.create", "jobs.evt.0._.x", "_INBOX_gateway.x"),
     "topology": ("jobs.evt.0._.x", "jobs.cmd.topology.cancel"),
 }

@@ -193,8 +193,10 @@ async def test_the_journal_tells_how_far_the_relay_is(driver: Driver) -> None:
     assert (figures.position, figures.epoch, figures.halted) == (created.position, 1, None)
 
 
-@pytest.mark.parametrize("name", ["list", "detail", "history", "stats", "command", "journal"])
-@pytest.mark.parametrize("body", [b"", b"no json", b'{"limit": 100000, "job_id": 5, "command_id": 5}', b"[]", b"\xff"])
+@pytest.mark.parametrize("name", ["list", "detail", "history", "stats", "command", "journal", "journal_page"])
+@pytest.mark.parametrize(
+    "body", [b"", b"no json", b'{"limit": 100000, "after": -1, "job_id": 5, "command_id": 5}', b"[]", b"\xff"]
+)
 async def test_a_question_that_cannot_be_read_is_answered(driver: Driver, name: str, body: bytes) -> None:
     answer = (await driver.gateway.request(f"jobs.query.{name}", body, timeout=5)).data
     assert b'"internal"' not in answer
