@@ -169,6 +169,41 @@ async def test_who_has_seen_more_writes_nothing_to_a_database_restored_from_a_ba
     assert await append(journal, event()) == 5, "an operator has decided where it goes on"
 
 
+async def test_a_replica_that_wrote_nothing_knows_what_the_others_published_before_the_database_came_back_older(
+    bus: Bus, relaying: Connection, private_database: PrivateDatabase
+) -> None:
+    url = private_database.url("jobs")
+    pools = [await databases.open_pool(url, schema="jobs", service="jobs") for _ in range(2)]
+    busy, idle = map(Journal, pools)
+    busy_relay, idle_relay = (relay_of(bus, journal, relaying) for journal in (busy, idle))
+    await fill(busy, 5)
+    await busy_relay.run_once()
+    await idle_relay.run_once()
+    await fill(busy, 3)
+    await busy_relay.run_once()
+    assert (busy.head, idle.head) == (8, 5)
+    await asyncio.to_thread(private_database.stop)
+    async with running(idle_relay):
+        await eventually(lambda: idle.head == 8)
+    await asyncio.to_thread(private_database.start)
+    with psycopg.connect(private_database.admin_url) as admin:
+        admin.execute("DELETE FROM jobs.event WHERE pos > 5")
+        admin.execute("UPDATE jobs.journal_head SET pos = 5")
+    with pytest.raises(Unavailable) as refused:
+        await eventually(functools.partial(_appended, idle), timeout=20)
+    assert refused.value.code == "journal_diverged"
+    for pool in pools:
+        await pool.close()
+
+
+async def _appended(journal: Journal) -> int | None:
+    """The position, as soon as the database is there again."""
+    try:
+        return await append(journal, event())
+    except psycopg.OperationalError:
+        return None
+
+
 async def test_a_lost_tail_that_the_bus_never_had_halts_writes_too(
     journal: Journal, relay: Relay, database: Database
 ) -> None:

@@ -275,8 +275,12 @@ class Journal:
         self.recent.clear()
         if figures.epoch != self._epoch:
             self._epoch, self.head = figures.epoch, figures.position
-        self.head = max(self.head, relayed)
+        self.see(relayed)
         return older
+
+    def see(self, relayed: int) -> None:
+        """Note that the stream has got so far: a journal that ends before is older, until it is in a new epoch."""
+        self.head = max(self.head, relayed)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

@@ -4,6 +4,7 @@ Racing relays fence each other.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ BATCH_BYTES: Final = 8 * 1024 * 1024
 _WRONG_LAST_SEQUENCE: Final = frozenset({10071, 10164})
 _NOT_FOUND: Final = frozenset({10037, 10059})
 _TIMEOUT_S: Final = 5.0
+_AWAY: Final = (NatsError, TimeoutError, OSError, Unavailable)
+"""Errors of a bus that is away."""
 _SINGLY: Final = 16
 """Up to so many events, single messages are stored sooner and cost the server less than a batch (decision 0008)."""
 
@@ -125,10 +128,17 @@ class Relay:
                     waiting = str(error)
                     log.warning("relay.waiting", stream=self._stream, error=type(error).__name__, detail=waiting)
                 self._last = None
+                if database.is_away(error) and self._nc.is_connected:
+                    await self._look_at_stream()
             try:
                 await asyncio.wait_for(self._wanted.wait(), poll_s)
             except TimeoutError:
                 continue
+
+    async def _look_at_stream(self) -> None:
+        """While the database is away, note what other replicas published: it may come back from before that."""
+        with contextlib.suppress(StreamMissing, *_AWAY):
+            self._journal.see((await self._end()).last_seq)
 
     async def _publish_or_halt(self) -> None:
         try:
@@ -305,7 +315,7 @@ def creator(topology_url: str, stream: str) -> Callable[[int], Awaitable[None]]:
 
 def _passes(error: Exception) -> bool:
     """Whether it is enough to wait: bus or database are away."""
-    return isinstance(error, NatsError | TimeoutError | OSError | Unavailable) or database.is_away(error)
+    return isinstance(error, _AWAY) or database.is_away(error)
 
 
 def _raise_for(error: dict[str, Any] | None) -> None:
