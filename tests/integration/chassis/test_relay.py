@@ -184,7 +184,7 @@ async def test_a_replica_that_wrote_nothing_knows_what_the_others_published_befo
     assert (busy.head, idle.head) == (8, 5)
     await asyncio.to_thread(private_database.stop)
     async with running(idle_relay):
-        await eventually(lambda: idle.head == 8)
+        await eventually(lambda: idle.head == 8, timeout=20)
     await asyncio.to_thread(private_database.start)
     with psycopg.connect(private_database.admin_url) as admin:
         admin.execute("DELETE FROM jobs.event WHERE pos > 5")
