@@ -43,7 +43,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """What the faults of a history take away by announcement: a restored copy, a wiped bus, a new epoch."""
+    """What the faults of a history take away by announcement: a restored copy, a wiped bus, a new epoch, old events."""
 
     restored: tuple[tuple[float, float], ...]
     """From when the copy was taken until it was put back: what was answered between may be gone."""
@@ -51,6 +51,8 @@ class Losses:
     """When the bus lost everything, undecided commands included."""
     epochs: frozenset[tuple[str, int]]
     """(stream, position) where an operator let the numbers jump."""
+    dropped: frozenset[tuple[str, int]] = frozenset()
+    """(stream, first sequence) where the retention of the bus left off."""
 
     @classmethod
     def of(cls, history: Sequence[Record]) -> "Losses":
@@ -61,11 +63,16 @@ class Losses:
             restored=tuple(zip(copied, restored, strict=False)),
             wiped=tuple(record["mono"] for record in history if record["what"] == "bus_wiped"),
             epochs=frozenset((record["stream"], record["first"]) for record in history if record["what"] == "epoch"),
+            dropped=frozenset((record["stream"], record["first"]) for record in history if record["what"] == "dropped"),
         )
 
     def may_be_gone(self, answered: float) -> bool:
         """Whether what was answered then may have been restored away."""
         return any(begin <= answered <= end for begin, end in self.restored)
+
+    def first_kept(self, stream: str) -> int:
+        """The first sequence that the stream must still have."""
+        return max((first for name, first in self.dropped if name == stream), default=0)
 
     def may_be_undecided(self, sent: float) -> bool:
         """Whether a command that was only accepted may have gone with a bus or been decided in a lost time."""
@@ -96,12 +103,13 @@ def positions_are_gapless(evidence: Evidence, _history: Sequence[Record], losses
             yield f"{stream} is halted: {journal.halted}"
 
 
-def bus_equals_journal(evidence: Evidence, _history: Sequence[Record], _losses: Losses) -> Iterator[str]:
+def bus_equals_journal(evidence: Evidence, _history: Sequence[Record], losses: Losses) -> Iterator[str]:
     """I2: sequence == position, with the same id and the same bytes; nothing missing, nothing more."""
     for stream, journal in evidence.journals.items():
-        if journal.last_sequence and journal.first_sequence > journal.first_position:
-            yield f"{stream} begins at {journal.first_sequence}, its journal at {journal.first_position}"
-        events = {event["pos"]: event for event in journal.events if event["pos"] >= journal.first_position}
+        first = max(journal.first_position, losses.first_kept(stream))
+        if journal.last_sequence and journal.first_sequence > first:
+            yield f"{stream} begins at {journal.first_sequence}, its journal at {first}"
+        events = {event["pos"]: event for event in journal.events if event["pos"] >= first}
         for message in journal.messages:
             event = events.pop(message.sequence, None)
             if event is None:

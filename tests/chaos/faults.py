@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Final
 
 import psutil
+from nats.aio.client import Client
 
 from jobplane.local.problems import CannotStart
 from tests.chaos.proxy import Proxy, Weather
 from tests.chaos.stage import Stage
+from tests.support import retention
 from tests.support.waiting import eventually_sync
 
 _RESTART_S: Final = 15.0
@@ -108,6 +110,17 @@ class Faults:
         self._stage.history.note("bus_wiped")
         shutil.rmtree(self._stage.nats_directory)
         self.restart("nats")
+
+    def drop_events(self, stream: str, kept: int) -> int:
+        """Let retention take all but the last messages of a stream, as it does in a month; gives its first sequence."""
+
+        async def drop(client: Client) -> int:
+            return await retention.keep(client, stream, kept)
+
+        first = self._stage.on_bus(drop)
+        self.note("retention", stream=stream, first=first)
+        self._stage.history.note("dropped", stream=stream, first=first)
+        return first
 
     @contextmanager
     def database_down(self) -> Iterator[None]:

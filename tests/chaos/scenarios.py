@@ -2,7 +2,13 @@
 
 from typing import Final
 
-from tests.chaos import scenarios_kill, scenarios_messages, scenarios_network, scenarios_servers
+from tests.chaos import (
+    scenarios_kill,
+    scenarios_messages,
+    scenarios_network,
+    scenarios_retention,
+    scenarios_servers,
+)
 from tests.chaos.act import Act, Scenario
 from tests.chaos.proxy import Proxy, Weather
 
@@ -64,6 +70,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         *scenarios_servers.SCENARIOS,
         *scenarios_network.SCENARIOS,
         *scenarios_messages.SCENARIOS,
+        *scenarios_retention.SCENARIOS,
         MIX,
     )
 }

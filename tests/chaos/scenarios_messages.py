@@ -1,10 +1,10 @@
-"""Messages that come twice, in any order, too many, or as rubbish; wrong clocks; readers that were away."""
+"""Messages that come twice, in any order, too many, or as rubbish; wrong clocks."""
 
 import random
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Self
@@ -184,18 +184,6 @@ def _too_many_requests(act: Act) -> None:
     assert "Retry-After" in answers[-1].headers, "the refusal does not say when to ask again"
 
 
-def _reader_down(reader: str) -> Callable[[Act], None]:
-    def play(act: Act) -> None:
-        with act.faults.frozen(reader):
-            act.load.reaches(40)
-            act.pause(2.0, 4.0)
-            act.faults.note("kill", victim=reader)
-            act.stage.kill_frozen(reader)
-        act.load.reaches(10)
-
-    return play
-
-
 def _build_skew(directory: Path) -> Path:
     """The library that shifts the clock of a process. Raises NotPossible without a C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
@@ -269,20 +257,6 @@ SCENARIOS: Final = (
         "too many requests of one account get 429 with Retry-After",
         _too_many_requests,
         environment={"JOBPLANE_REQUESTS_PER_S": "30"},
-    ),
-    Scenario(
-        "audit-down",
-        "audit or health down for a day",
-        "audit goes on from its checkpoint, every event has one entry",
-        _reader_down("audit"),
-        missing="past the bus' retention it should read journal pages; today it halts and says so",
-    ),
-    Scenario(
-        "health-down",
-        "audit or health down for a day",
-        "health goes on from its checkpoint, nobody else notices",
-        _reader_down("health"),
-        missing="as for audit",
     ),
     Scenario(
         "worker-clock-skew",

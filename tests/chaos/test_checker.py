@@ -291,6 +291,21 @@ def test_numbers_may_jump_only_where_an_epoch_was_opened() -> None:
     assert _found(opened) == {}
 
 
+def test_a_stream_may_begin_late_only_where_retention_was_announced() -> None:
+    def drop(evidence: Evidence, _history: list[Record]) -> None:
+        journal = _jobs(evidence)
+        del journal.messages[:3]
+        journal.first_sequence = 4
+
+    def announced(evidence: Evidence, history: list[Record], *, first: int) -> None:
+        drop(evidence, history)
+        history.append(_record("dropped", stream="EVT_JOBS", first=first))
+
+    assert "I2" in _found(drop)
+    assert "I2" in _found(lambda evidence, history: announced(evidence, history, first=3))
+    assert _found(lambda evidence, history: announced(evidence, history, first=4)) == {}
+
+
 def test_what_was_answered_between_copy_and_restore_may_be_gone_and_nothing_else() -> None:
     def lose(evidence: Evidence, history: list[Record], *, answered: float) -> None:
         del evidence.outcomes[CREATE]

@@ -10,11 +10,11 @@ from jobplane.contracts.queries import JournalPage
 from jobplane.contracts.topology import stream
 
 
-async def keep(nc: Client, name: str, count: int) -> None:
-    """Leave the last messages of a stream, so many: its limits are tightened for a moment."""
+async def keep(nc: Client, name: str, count: int) -> int:
+    """Leave the last messages of a stream, so many: its limits are tightened for a moment; gives its first sequence."""
     config = (await _api(nc, f"INFO.{name}"))["config"]
     await _api(nc, f"UPDATE.{name}", config | {"max_msgs": count})
-    await _api(nc, f"UPDATE.{name}", config)
+    return int((await _api(nc, f"UPDATE.{name}", config))["state"]["first_seq"])
 
 
 async def remake(nc: Client, name: str, first_sequence: int) -> None:

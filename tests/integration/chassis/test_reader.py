@@ -183,7 +183,7 @@ async def test_what_retention_dropped_shows_as_a_jump(admin: Connection, nc: Con
     await reader.close()
 
 
-async def read_whole(reader: StreamReader, after_first: Callable[[], Awaitable[None]] | None = None) -> list[int]:
+async def read_whole(reader: StreamReader, after_first: Callable[[], Awaitable[object]] | None = None) -> list[int]:
     """Everything until the reader ends; `after_first` is done behind the first batch."""
     given: list[int] = []
     try:
