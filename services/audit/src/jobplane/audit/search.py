@@ -35,10 +35,10 @@ _NOTHING: Final = SQL("false")
 # Word for word the condition of the index `audit_log_rare_action`, so that the planner may use it.
 _RARE: Final = SQL("action NOT IN ('JOB_CREATED', 'JOB_STARTED', 'JOB_COMPLETED') AND action = wanted.action")
 
-# Word for word the condition and the key of `audit_log_person`: people have UUIDs, workers and the system have names.
+# Word for word the condition and the key of `audit_log_person`: people have UUIDs, programs have names.
 _PERSON: Final = SQL("""
 actor_id = %(actor)s AND hashtextextended(actor_id, 0) = hashtextextended(%(actor)s, 0)
-AND actor_kind NOT IN ('worker', 'system')
+AND actor_kind NOT IN ('worker', 'system') AND length(actor_id) = 36
 """)
 _MACHINE: Final = SQL("actor_id = %(actor)s")
 
