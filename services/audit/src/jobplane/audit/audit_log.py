@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final, LiteralString
 
 from psycopg import AsyncConnection
 
 from jobplane.audit.entry import AuditEntry, is_uuid
+from jobplane.contracts.actors import Actor
 
 _COPY: Final[LiteralString] = """
 COPY audit_log (
@@ -114,41 +116,49 @@ def _hours(entries: Sequence[AuditEntry]) -> dict[datetime, tuple[int, int]]:
 
 def _line(position: int, entry: AuditEntry) -> str:
     """The entry as COPY reads it: written here at once, which takes a fifth of what the driver's rows take."""
-    target_id, target_name = _target(entry.target_id)
-    actor = entry.actor
-    return "\t".join(
-        (
-            str(position),
-            str(entry.source_position),
-            entry.at.isoformat(),
-            entry.correlation_id,
-            entry.trace_id or _NULL,
-            entry.command_id or _NULL,
-            target_id or _NULL,
-            entry.source,
-            entry.action,
-            str(entry.times),
-            str(entry.number),
-            "t" if entry.refused else "f",
-            _text(actor.id),
-            actor.kind,
-            _text(entry.target_type),
-            _text(entry.before),
-            _text(entry.after),
-            actor.role or _NULL,
-            _text(actor.origin),
-            _text(target_name),
-            _text(entry.code),
-            _text(entry.reason) + "\n",
-        )
+    (
+        source,
+        source_position,
+        number,
+        at,
+        action,
+        actor,
+        reason,
+        target_type,
+        target,
+        before,
+        after,
+        refused,
+        code,
+        command_id,
+        correlation_id,
+        trace_id,
+        times,
+    ) = entry
+    # Ids are kept as UUIDs, in 16 bytes; what a refused request had instead of one as the text it is.
+    target_id, target_name = (target or _NULL, _NULL) if target is None or is_uuid(target) else (_NULL, _text(target))
+    who, role = _actor(actor)
+    return (
+        f"{position}\t{source_position}\t{_instant(at)}\t{correlation_id}\t{trace_id or _NULL}\t"
+        f"{command_id or _NULL}\t{target_id}\t{source}\t{action}\t{times}\t{number}\t{'t' if refused else 'f'}\t"
+        f"{who}\t{_text(target_type)}\t{_text(before)}\t{_text(after)}\t{role}\t{target_name}\t{_text(code)}\t"
+        f"{_text(reason)}\n"
     )
 
 
-def _target(target_id: str | None) -> tuple[str | None, str | None]:
-    """Ids are kept as UUIDs, in 16 bytes; what a refused request had instead of one as the text it is."""
-    return (target_id, None) if target_id is None or is_uuid(target_id) else (None, target_id)
+@lru_cache(maxsize=1024)
+def _actor(actor: Actor) -> tuple[str, str]:
+    """Id and kind, role and origin: a few act again and again."""
+    return f"{_text(actor.id)}\t{actor.kind}", f"{actor.role or _NULL}\t{_text(actor.origin)}"
 
 
+@lru_cache(maxsize=256)
+def _instant(at: datetime) -> str:
+    """Events of one transaction share theirs."""
+    return at.isoformat()
+
+
+@lru_cache(maxsize=1024)
 def _text(text: str | None) -> str:
     """Text as COPY reads it; Postgres keeps no NUL and no half of a surrogate pair: show that something was there."""
     if text is None:

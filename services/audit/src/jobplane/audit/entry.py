@@ -73,8 +73,10 @@ ACTIONS: Final[Mapping[str, AuditAction]] = {
 }
 """Event type → action: total over everything in `AUDITED`."""
 
-_UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_TRACE_ID: Final = re.compile(r"[0-9a-f]{32}")
+_UUID_FORM: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_UUID: Final = re.compile(_UUID_FORM)
+_TWO_UUIDS: Final = re.compile(f"{_UUID_FORM} {_UUID_FORM}")
+_TRACED: Final = re.compile(r"[^-]*-([0-9a-f]{32})-[^-]*-")
 
 
 class AuditEntry(NamedTuple):
@@ -132,23 +134,23 @@ def entry(event: EventRecord, source: str) -> AuditEntry:
         raise InvalidMessage(f"body of {event.type} is not as declared: {_first_fault(error)}") from error
     facts = _facts(body, event.stream_id)
     return AuditEntry(
-        source=source,
-        source_position=event.position,
-        number=0,
-        at=event.at,
-        action=ACTIONS[event.type],
-        actor=event.actor,
-        reason=event.reason,
-        target_type=facts.target_type,
-        target_id=facts.target_id,
-        before=facts.before,
-        after=facts.after,
-        refused=facts.refused,
-        code=facts.code,
-        command_id=event.command_id,
-        correlation_id=event.correlation_id,
-        trace_id=_trace_id(event),
-        times=facts.times,
+        source,
+        event.position,
+        0,
+        event.at,
+        ACTIONS[event.type],
+        event.actor,
+        event.reason,
+        facts.target_type,
+        facts.target_id,
+        facts.before,
+        facts.after,
+        facts.refused,
+        facts.code,
+        event.command_id,
+        event.correlation_id,
+        _trace_id(event.traceparent),
+        facts.times,
     )
 
 
@@ -180,19 +182,18 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
 
 def _require_ids(event: EventRecord) -> None:
     """Ids become keys of a table: refuse what no journal can have written."""
-    if not is_uuid(event.stream_id):
-        raise InvalidMessage("the subject of an event is a UUID")
-    if not is_uuid(event.correlation_id):
-        raise InvalidMessage("the correlation id of an event is a UUID")
+    if _TWO_UUIDS.fullmatch(f"{event.stream_id} {event.correlation_id}") is None:
+        wrong = "correlation id" if is_uuid(event.stream_id) else "subject"
+        raise InvalidMessage(f"the {wrong} of an event is a UUID")
     if event.command_id is not None and not is_uuid(event.command_id):
         raise InvalidMessage("the command id of an event is a UUID")
     if event.at.tzinfo is None:
         raise InvalidMessage("the time of an event has an offset")
 
 
-def _trace_id(event: EventRecord) -> str:
-    trace_id = event.trace_id
-    return trace_id if _TRACE_ID.fullmatch(trace_id) else ""
+def _trace_id(traceparent: str) -> str:
+    found = _TRACED.match(traceparent)
+    return found[1] if found else ""
 
 
 def _first_fault(error: ValidationError) -> str:
