@@ -24,7 +24,8 @@ def test_writes_halt_when_the_database_is_older_than_the_bus_until_a_new_epoch(p
             eventually_sync(
                 lambda: (
                     conn.execute("SELECT count(*) FROM audit.audit_log WHERE source = 'EVT_JOBS'").fetchone() == (5,)
-                )
+                ),
+                timeout=20,
             )
             # What a restored backup looks like: the last two events and all that they changed never happened.
             conn.execute("DELETE FROM jobs.job WHERE id = ANY(%s::uuid[])", (jobs[3:],))
