@@ -12,7 +12,7 @@ from typing import Final, Self
 import httpx2
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 
 from tests.chaos.act import Act, Scenario
 from tests.chaos.evidence import Evidence
@@ -136,7 +136,6 @@ def _small_command_stream(stage: Stage) -> Iterator[None]:
     config = StreamConfig(
         name="CMD",
         subjects=["jobs.cmd.*.*", "health.cmd.*.*"],
-        retention=RetentionPolicy.WORK_QUEUE,
         discard=DiscardPolicy.NEW,
         storage=StorageType.FILE,
         max_bytes=_SMALL_CMD_BYTES,

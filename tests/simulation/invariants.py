@@ -18,7 +18,7 @@ from jobplane.jobs.rows import ready
 from tests.simulation.clients import FAR
 from tests.simulation.history import History
 from tests.simulation.memory_bus import MemoryBus
-from tests.simulation.memory_database import START, MemoryDatabase
+from tests.simulation.memory_database import MemoryDatabase
 
 _ENDS: Final = {
     "job.completed.v1": "completed",
@@ -148,7 +148,7 @@ def rows_are_their_folds(evidence: Evidence) -> Iterator[str]:
 def _evolved(fact: Fact) -> tuple[AnyJobEvent, Meta]:
     event = fact.event
     body = JOB_EVENTS[event.type].model_validate_json(event.data)
-    return body, Meta(event.stream_id, event.version, event.at or START, trace_id_of(event.traceparent))
+    return body, Meta(event.stream_id, event.version, event.at, trace_id_of(event.traceparent))
 
 
 def counters_are_counts(evidence: Evidence) -> Iterator[str]:
@@ -191,7 +191,7 @@ def _event_is_wrong(fact: Fact, evidence: Evidence, command_id: str) -> Iterator
     created = isinstance(asked.command, CreateJob)
     if asked.expected_version is not None and not created and fact.event.version != asked.expected_version + 1:
         yield f"it expected version {asked.expected_version} and made {fact.event.version}"
-    if fact.event.at is not None and fact.event.at >= asked.expires_at:
+    if fact.event.at >= asked.expires_at:
         yield "it had expired"
 
 
@@ -260,7 +260,8 @@ def leases_are_respected(evidence: Evidence) -> Iterator[str]:
     for fact in evidence.facts:
         if fact.event.type == "job.started.v1":
             begun[fact.event.stream_id] = fact
-        if fact.event.type == "job.orphaned.v1" and fact.event.at and (start := begun[fact.event.stream_id]).event.at:
+        if fact.event.type == "job.orphaned.v1":
+            start = begun[fact.event.stream_id]
             lease = timedelta(milliseconds=start.told["lease_ms"])
             if fact.event.at < start.event.at + lease:
                 yield f"{fact.event.stream_id} was orphaned {fact.event.at - start.event.at} after its start"

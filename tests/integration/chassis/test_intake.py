@@ -102,9 +102,13 @@ async def state(reading: Connection, stream: str) -> dict[str, Any]:
     return found
 
 
-async def waiting(reading: Connection, stream: str = "CMD") -> int:
-    """How many messages a stream still has."""
-    return int((await state(reading, stream))["messages"])
+async def waiting(reading: Connection) -> int:
+    """How many commands are not acknowledged."""
+    place = f"{JOBS_INTAKE.stream}.{JOBS_INTAKE.name}"
+    info = json.loads((await reading.request(f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=2)).data)
+    if "error" in info:  # nobody has looked at any of them yet
+        return int((await state(reading, JOBS_INTAKE.stream))["messages"])
+    return int(info["num_pending"] + info["num_ack_pending"])
 
 
 async def empty(reading: Connection) -> bool:
@@ -175,7 +179,7 @@ async def test_a_failure_that_passes_kills_nobody(taking: Connection, reading: C
     async with running(taking, desk):
         await eventually(lambda: empty(reading), timeout=20)
     assert set(desk.done) == {"a", "b", "c"}
-    assert await waiting(reading, "DLQ") == 0
+    assert (await state(reading, "DLQ"))["messages"] == 0
 
 
 @pytest.mark.parametrize("error", [OperationalError("away"), Unavailable("halted")], ids=["database", "journal"])
@@ -196,7 +200,7 @@ async def test_while_the_database_is_away_nothing_is_taken_and_nothing_burnt(
         away = False
         await eventually(lambda: empty(reading))
     assert sorted(set(desk.done)) == ["a", "b", "c"]
-    assert await waiting(reading, "DLQ") == 0
+    assert (await state(reading, "DLQ"))["messages"] == 0
 
 
 async def test_an_acknowledgement_that_is_lost_brings_the_message_again(
@@ -258,7 +262,7 @@ async def test_intake_goes_on_after_a_restart_of_the_bus(
         await eventually(lambda: reading.is_connected and taking.is_connected)
         await send(reading, "b")
         await eventually(lambda: empty(reading))
-    assert desk.done == ["a", "b"]
+    assert set(desk.done) == {"a", "b"}  # a killed server may have forgotten an acknowledgement: "a" may come again
 
 
 async def test_a_consumer_that_was_deleted_is_made_anew(
@@ -278,5 +282,5 @@ async def test_a_consumer_that_was_deleted_is_made_anew(
         await eventually(lambda: repairs)
         await send(reading, "b")
         await eventually(lambda: empty(reading))
-    assert desk.done == ["a", "b"]
+    assert set(desk.done) == {"a", "b"}  # what was acknowledged but not trimmed comes again, and finds its outcome
     assert repairs == 1

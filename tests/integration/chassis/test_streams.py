@@ -12,7 +12,7 @@ from jobplane.chassis import streams
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.streams import TopologyDrift
 from jobplane.contracts.errors import JobplaneError, Unavailable
-from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS, STREAMS, stream
+from jobplane.contracts.topology import CMD, EVT_ADMIN, EVT_JOBS, JOBS_INTAKE, STREAMS, stream
 from tests.support.servers import Bus
 
 OWNERS = sorted({spec.owner for spec in STREAMS})
@@ -60,6 +60,21 @@ async def test_a_drift_that_loses_messages_stops_the_start(
     await api(topology, f"STREAM.CREATE.{EVT_ADMIN}", config)
     with pytest.raises(TopologyDrift, match=f"the stream {EVT_ADMIN} has another {word} than declared"):
         await streams.ensure(topology, "gateway")
+
+
+async def test_a_work_queue_of_an_earlier_version_is_replaced_when_it_is_empty(topology: Connection, bus: Bus) -> None:
+    spec = stream(CMD)
+    config = {"name": CMD, "subjects": list(spec.subjects), "storage": "file", "retention": "workqueue"}
+    await api(topology, f"STREAM.CREATE.{CMD}", config)
+    anybody = await chassis_bus.connect(bus.url("test"), user="test", name="anybody")
+    await anybody.request("jobs.cmd.gateway.create", b"{}")
+    with pytest.raises(TopologyDrift, match="still holds 1 messages: start that version once more"):
+        await streams.ensure(topology, "jobs")
+    await api(anybody, f"STREAM.PURGE.{CMD}")
+    assert await streams.ensure(topology, "jobs") == []
+    assert await streams.differences(topology, spec) == {}
+    assert await streams.differences(topology, JOBS_INTAKE) == {}
+    await chassis_bus.close(anybody)
 
 
 async def test_any_other_drift_is_told_and_left_alone(topology: Connection) -> None:

@@ -81,6 +81,8 @@ class Intake:
         self._paused = False
         self._refused = ""
         self.in_flight = 0
+        self.acknowledged = 0
+        """Messages since the start."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until told to stop; what was pulled but not worked on is delivered again to somebody else."""
@@ -204,6 +206,7 @@ class Intake:
 
     async def _acknowledge(self, deliveries: Sequence[Delivery], word: bytes) -> None:
         """Tell the server. If the bus is away the messages come again, and find their stored outcomes."""
+        self.acknowledged += len(deliveries)
         try:
             await self._nc.publish_all([(delivery.ack, None, word) for delivery in deliveries])
         except (NatsError, OSError) as error:

@@ -109,10 +109,32 @@ async def _ensure_stream(nc: Client, spec: StreamSpec, first_sequence: int | Non
             return []
         found = await _api(nc, f"STREAM.INFO.{spec.name}")
     differences = _differences(wanted, found["config"])
+    if "retention" in differences and first_sequence is not None and await _deleted_if_empty(nc, spec, found):
+        return await _ensure_stream(nc, spec, first_sequence)
     for key in FATAL:
         if key in differences:
             raise TopologyDrift(f"the stream {spec.name} has another {key} than declared: {differences[key]}")
     return [f"the stream {spec.name} has another {key} than declared: {text}" for key, text in differences.items()]
+
+
+async def _deleted_if_empty(nc: Client, spec: StreamSpec, found: Config) -> bool:
+    """Delete a stream that keeps messages by another rule, which cannot be changed, if it has none.
+
+    Raises:
+        TopologyDrift: it has some.
+    """
+    waiting = found["state"]["messages"]
+    if spec.journal:
+        return False
+    if waiting:
+        msg = (
+            f"the stream {spec.name} was made by an earlier version and still holds {waiting} messages: "
+            "start that version once more until they are worked on, then this one"
+        )
+        raise TopologyDrift(msg)
+    await _api(nc, f"STREAM.DELETE.{spec.name}")
+    log.warning("streams.replaced", stream=spec.name, retention=found["config"].get("retention"))
+    return True
 
 
 async def _ensure_consumer(nc: Client, spec: ConsumerSpec) -> list[str]:
@@ -133,7 +155,7 @@ def _stream_config(spec: StreamSpec) -> Config:
     return {
         "name": spec.name,
         "subjects": list(spec.subjects),
-        "retention": spec.keep.value,
+        "retention": "limits",
         "storage": "file",
         "discard": "new" if spec.discard_new else "old",
         "max_bytes": spec.max_bytes,

@@ -5,7 +5,6 @@ Declared here only, created by their owner, compared at every start.
 
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Final
 
 from jobplane.contracts.queries import JOURNAL_PAGE
@@ -24,13 +23,6 @@ DLQ: Final = "DLQ"
 EVENT_STREAMS: Final = (EVT_JOBS, EVT_ADMIN, EVT_HEALTH)
 
 
-class Keep(StrEnum):
-    """How a stream lets go of messages."""
-
-    LIMITS = "limits"
-    WORK_QUEUE = "workqueue"
-
-
 @dataclass(frozen=True, slots=True)
 class StreamSpec:
     """One stream; a difference in subjects.
@@ -41,7 +33,6 @@ class StreamSpec:
     name: str
     subjects: tuple[str, ...]
     owner: str
-    keep: Keep = Keep.LIMITS
     max_age: timedelta | None = None
     max_bytes: int = -1
     discard_new: bool = False
@@ -82,7 +73,6 @@ STREAMS: Final = (
         CMD,
         ("jobs.cmd.*.*", "health.cmd.*.*"),
         owner="jobs",
-        keep=Keep.WORK_QUEUE,
         max_bytes=256 * MIB,
         discard_new=True,
         atomic=True,
@@ -168,6 +158,7 @@ USERS: Final = (
         publish=(
             *_inboxes("gateway", "producer"),
             "$JS.API.STREAM.INFO.CMD",
+            "$JS.API.STREAM.PURGE.CMD",
             "$JS.API.CONSUMER.INFO.CMD.jobs",
             "$JS.API.CONSUMER.MSG.NEXT.CMD.jobs",
             "$JS.ACK.CMD.jobs.>",

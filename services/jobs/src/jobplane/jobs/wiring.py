@@ -12,7 +12,7 @@ from nats.errors import Error as NatsError
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue, SecretStr
 
-from jobplane.chassis import bus, clock, database, journal_pages, queries, streams
+from jobplane.chassis import bus, clock, database, journal_pages, queries, streams, trim
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.heartbeat import Heartbeat
 from jobplane.chassis.intake import Intake
@@ -21,6 +21,7 @@ from jobplane.chassis.loops import Loop
 from jobplane.chassis.probe import Probe
 from jobplane.chassis.queries import Broker
 from jobplane.chassis.relay import Relay, creator
+from jobplane.chassis.trim import Trim
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter, job_event
@@ -197,6 +198,7 @@ class Wiring:
             Loop("beat service", served.run_once, served.every_s),
             Loop("rescuer", rescuer.Rescuer(self._ledger, self._pool).run_once, rescuer.EVERY_S),
             Loop("pruner", pruner.Pruner(self._pool).run_once, pruner.EVERY_S),
+            Loop("trim", Trim(self._bus.intake, JOBS_INTAKE, lambda: self._intake.acknowledged).run_once, trim.EVERY_S),
             Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),
         ]
 
