@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from jobplane.chassis.journal import HALTED, NewEvent
+from jobplane.chassis.journal import HALTED
+from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.envelope import CommandOutcome, trace_id_of
 from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent

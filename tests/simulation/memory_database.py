@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from psycopg.errors import DeadlockDetected, UniqueViolation
 
-from jobplane.chassis.journal import NewEvent
+from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.contracts.workers import DEFAULT_LEASE_MS

@@ -12,7 +12,8 @@ from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis import journal_pages, queries
 from jobplane.chassis.bus import Connection
-from jobplane.chassis.journal import Journal, NewEvent
+from jobplane.chassis.journal import Journal
+from jobplane.chassis.new_events import NewEvent
 from jobplane.chassis.relay import Relay, creator
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS

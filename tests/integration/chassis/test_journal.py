@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from psycopg.errors import InsufficientPrivilege
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis.journal import Journal, NewEvent, Transaction
+from jobplane.chassis.journal import Journal, Transaction
+from jobplane.chassis.new_events import NewEvent
 from tests.integration.chassis.journal_checks import JournalChecks
 from tests.integration.chassis.writing import append, assert_gapless, event, everything
 from tests.support.servers import Database

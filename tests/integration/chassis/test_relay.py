@@ -14,7 +14,8 @@ from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import APPEND, Journal, LockOrder, NewEvent, append_parameters
+from jobplane.chassis.journal import Journal, LockOrder
+from jobplane.chassis.new_events import APPEND, NewEvent, append_parameters
 from jobplane.chassis.relay import Diverged, Relay
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import Journal, NewEvent
+from jobplane.chassis.journal import Journal
+from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.actors import system
 from jobplane.contracts.envelope import EventRecord
 

@@ -13,7 +13,8 @@ from jobplane.audit.settings import AuditSettings
 from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import Journal, NewEvent
+from jobplane.chassis.journal import Journal
+from jobplane.chassis.new_events import NewEvent
 from jobplane.chassis.relay import Relay, creator
 from jobplane.cli.site import Site
 from jobplane.contracts import subjects

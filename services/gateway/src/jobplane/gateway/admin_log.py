@@ -10,7 +10,8 @@ from psycopg_pool import PoolTimeout
 
 from jobplane.chassis import clock, tracing
 from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import Journal, NewEvent, Transaction
+from jobplane.chassis.journal import Journal, Transaction
+from jobplane.chassis.new_events import NewEvent
 from jobplane.chassis.refusals import Tally
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.admin_events import AnyAdminEvent, LoginFailed, RequestRefused

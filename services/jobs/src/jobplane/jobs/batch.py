@@ -7,7 +7,7 @@ from datetime import datetime
 
 from jobplane.chassis import tracing
 from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import NewEvent
+from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.envelope import trace_id_of
 from jobplane.contracts.ids import JobId

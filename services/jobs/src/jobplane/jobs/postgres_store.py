@@ -12,7 +12,8 @@ from typing import Any, Final, assert_never
 
 from jobplane.chassis.arrays import bytes_, plain, texts
 from jobplane.chassis.exchange import Parameter
-from jobplane.chassis.journal import APPEND, HELD, WRITABLE, Exchange, Journal, LockOrder, Step, append_parameters
+from jobplane.chassis.journal import Exchange, Journal, LockOrder, Step
+from jobplane.chassis.new_events import APPEND, HELD, WRITABLE, append_parameters
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from jobplane.chassis.journal import NewEvent
+from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs.bodies import NewBody
