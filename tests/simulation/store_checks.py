@@ -1,9 +1,6 @@
 """What every store must do, whatever keeps it; `shelf` (a store and a look behind it) comes from the using module."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -16,9 +13,8 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import ErrorFact
 from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs.batch import Batch, refusal
-from jobplane.jobs.decider import CompleteJob, FailJob, LeaseLost, Rejected
-from jobplane.jobs.outcomes import Stored
-from jobplane.jobs.store import ById, Changes, Claimable, Due, Found, Known, Selection, Writing
+from jobplane.jobs.decider import CompleteJob, FailJob, LeaseLost
+from jobplane.jobs.store import ById, Changes, Claimable, Due, Known
 from jobplane.jobs.wishes import Wish
 from tests.integration.jobs.driving import KIND
 from tests.integration.jobs.wishing import command, create, creation, failed, start
@@ -51,47 +47,6 @@ class StoreChecks:
         assert item.lease_until is None
         assert found.now >= settled.at
         assert await shelf.counts() == {("default", "PENDING"): 1}
-
-    async def test_new_jobs_are_written_without_a_look(self, shelf: Shelf) -> None:
-        before = (await create(shelf.ledger)).created_at  # the store knows what time it is from now on
-        looks: list[Selection] = []
-        transaction = shelf.store.transaction
-
-        @asynccontextmanager
-        async def watched() -> AsyncIterator[Writing]:
-            async with transaction() as tx:
-                read = tx.read
-
-                async def look(selection: Selection, known: Known) -> Found:
-                    looks.append(selection)
-                    return await read(selection, known)
-
-                tx.read = look  # type: ignore[method-assign]
-                yield tx
-
-        shelf.store.transaction = watched  # type: ignore[method-assign]
-        first, second = await settle(shelf, creation(), creation())
-        assert not looks
-        assert (first.position, second.position) == (2, 3)
-        assert first.at >= before - timedelta(seconds=1)
-        await settle(shelf, creation(unique_key="u"))
-        assert len(looks) == 1
-
-    async def test_a_creation_that_comes_again_finds_its_outcome(self, shelf: Shelf) -> None:
-        known, fresh = command(creation()), command(creation())
-        await shelf.ledger.settle([command(creation())])
-        [first] = await shelf.ledger.settle([known])
-        again = replace(known, event_id=new_id())
-        told, new, inside = await shelf.ledger.settle([again, fresh, replace(fresh, event_id=new_id())])
-        assert isinstance(told.decision, Stored)
-        assert told.decision.position == first.position == 2
-        assert new.position == 3
-        assert isinstance(inside.decision, Stored)
-        assert inside.decision.position == 3
-        taken = command(creation(job_id=known.command.job_id))
-        [refused] = await shelf.ledger.settle([taken])
-        assert isinstance(refused.decision, Rejected)
-        assert await shelf.positions() == [1, 2, 3, 4]
 
     async def test_positions_are_given_in_order_and_told(self, shelf: Shelf) -> None:
         first = await settle(shelf, *(creation() for _ in range(3)))

@@ -15,6 +15,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.memory_database import MemoryDatabase
 from tests.simulation.memory_pool import MemoryPool
 from tests.simulation.memory_store import MemoryStore
+from tests.simulation.presumption_checks import PresumptionChecks
 from tests.simulation.shelf import Shelf
 from tests.simulation.statement_checks import StatementChecks
 from tests.simulation.store_checks import StoreChecks
@@ -62,7 +63,7 @@ async def shelf() -> Shelf:
     return Shelf(MemoryStore(database), pool, move, halt, counts, positions, status)
 
 
-class TestMemoryStore(StoreChecks, StatementChecks):
+class TestMemoryStore(StoreChecks, PresumptionChecks, StatementChecks):
     """In memory."""
 
 

@@ -17,6 +17,7 @@ from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.store import Due
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.integration.jobs.wishing import create, start
+from tests.simulation.presumption_checks import PresumptionChecks
 from tests.simulation.shelf import Shelf, claimed, overdue, settle
 from tests.simulation.statement_checks import StatementChecks
 from tests.simulation.store_checks import StoreChecks
@@ -63,7 +64,7 @@ def shelf(database: Database, pool: AsyncConnectionPool) -> Shelf:
     return Shelf(PostgresStore(Journal(pool)), pool, move, halt, counts, positions, status)
 
 
-class TestPostgresStore(StoreChecks, StatementChecks):
+class TestPostgresStore(StoreChecks, PresumptionChecks, StatementChecks):
     """In PostgreSQL."""
 
 
