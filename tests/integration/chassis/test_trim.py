@@ -112,10 +112,10 @@ async def test_a_bus_that_is_away_is_waited_for(bus: Bus, nc: Connection, gatewa
     await eventually(lambda: not nc.is_connected)
     await trim.run_once()
     bus.start()
-    await eventually(lambda: nc.is_connected)
+    await eventually(lambda: nc.is_connected, timeout=30)
 
     async def empty() -> bool:
         await trim.run_once()
         return (await kept(nc))[0] == 0
 
-    await eventually(empty)
+    await eventually(empty, timeout=30)
