@@ -81,7 +81,7 @@ async def test_without_the_database_a_command_is_accepted_and_can_be_asked_about
         accepted = await admin.post(path, headers=at_once)
         assert accepted.status_code == 202
         monkeypatch.setattr(control_bus, "_ACCEPT_S", 0.05)
-        monkeypatch.setattr(run.bus, "_acknowledged", lambda _flight, _message: None)
+        monkeypatch.setattr(control_bus, "_acknowledged", lambda *_told: None)
         unconfirmed = await admin.post(path, headers=at_once)
         assert code_of(unconfirmed) == "not_accepted"
         told = [accepted.json(), unconfirmed.json()]
