@@ -10,13 +10,16 @@ from unittest import mock
 from psycopg.errors import UniqueViolation
 
 from jobplane.chassis.intake import Delivery, Intake
+from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus
-from jobplane.jobs import claims, decider, ledger
+from jobplane.contracts.workers import LeasedJob
+from jobplane.jobs import claims, decider, leases, ledger
 from jobplane.jobs.decider import Context, Decision, LeaseLost, Report
 from jobplane.jobs.job import Job
-from jobplane.jobs.store import Due, Known, UniqueKey
-from jobplane.jobs.wishes import Wish
+from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.store import ById, Due, Known, UniqueKey
+from jobplane.jobs.wishes import Settled, Wish
 from tests.simulation import memory_store
 from tests.simulation.memory_database import MemoryDatabase, Row, Staged
 from tests.simulation.memory_store import MemoryWriting
@@ -132,11 +135,24 @@ def a_repeated_request_gets_what_another_worker_got() -> AbstractContextManager[
     return _patched((claims, "_wish", _wish_of_nobody))
 
 
-def _wish_of_nobody(state: Job, request: Any) -> Wish:
-    return _WISH(state, request.model_copy(update={"worker": "worker-1"}))
+def _wish_of_nobody(job_id: JobId, request: Any) -> Wish:
+    return _WISH(job_id, request.model_copy(update={"worker": "worker-1"}))
 
 
 _WISH: Final = claims._wish
+
+
+def a_promise_is_kept_although_the_lease_was_refused() -> AbstractContextManager[object]:
+    """A creation that comes again finds its job running, and it is handed out once more."""
+
+    async def settle(self: Ledger, wishes: Sequence[Wish], then: Sequence[Wish] = ()) -> list[Settled]:
+        ids = [wish.command.job_id for wish in wishes]
+        return await self.write(ById(ids), lambda _found, _now: [*wishes, *then], wishes)
+
+    def new_job(_creation: CreateJob, lease: Settled) -> LeasedJob | None:
+        return claims.leased_job(lease.held, {}) if lease.held is not None else None
+
+    return _patched((Ledger, "settle", settle), (leases, "new_job", new_job))
 
 
 def a_cancel_does_not_fence() -> AbstractContextManager[object]:
@@ -165,6 +181,7 @@ MUTANTS: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str
         (leases_expire_early, "leases_are_respected"),
         (counters_survive_a_rollback, "counters_are_counts"),
         (a_repeated_request_gets_what_another_worker_got, "runs_are_given_once"),
+        (a_promise_is_kept_although_the_lease_was_refused, "runs_are_given_once"),
         (a_cancel_does_not_fence, "every_history_is_possible"),
     )
 }

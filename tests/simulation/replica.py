@@ -50,7 +50,7 @@ class Replica:
         leases = Leases(Claims(ledger, pool))
         self._effects = Effects(answers, name, leases.wake)
         self._protocol = WorkerProtocol(answers, leases, Beats(ledger, pool), Reports(ledger), self._effects)
-        handler = CommandHandler(ledger, cast("ReadModel", MemoryReadModel(database)), commands)
+        handler = CommandHandler(ledger, leases, cast("ReadModel", MemoryReadModel(database)), commands)
         self._intake = Intake(commands, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"))
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)

@@ -1,11 +1,12 @@
 """Claims: ready jobs of one queue are leased to all workers that wait for them, in one transaction.
 
-A claim never takes more than fits into the answers, so nothing is leased only to be given back.
+A claim never takes more than fits into the answers, so nothing is leased only to be given back. Jobs that are about to
+be made are dealt by the same rules.
 """
 
 import secrets
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,14 +15,15 @@ from pydantic import JsonValue
 from pydantic_core import from_json
 
 from jobplane.contracts.actors import worker as worker_actor
+from jobplane.contracts.commands import CreateJob
+from jobplane.contracts.ids import JobId
 from jobplane.contracts.workers import MAX_LEASE_REPLY_BYTES, LeasedJob, LeaseRequest
 from jobplane.jobs import bodies, rows
 from jobplane.jobs.decider import Accepted, LeaseJob
-from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import Claimable
-from jobplane.jobs.wishes import Cause, Wish
+from jobplane.jobs.wishes import Cause, Settled, Wish
 
 _GIVEN: Final = f"""
 SELECT {rows.LOCKED_COLUMNS}, NULL, coalesce((SELECT length(data) FROM body WHERE ref = payload_ref), 0)
@@ -49,9 +51,9 @@ class Claims:
 
         def plan(found: Sequence[Held], _now: datetime) -> list[Wish]:
             owners.clear()  # a repeated transaction finds other rows
-            for number, item in _deal(found, [request.max for request in requests]):
-                owners[item.job.id] = number
-            return [_wish(item.job, requests[owners[item.job.id]]) for item in found if item.job.id in owners]
+            dealt = _deal([_size(item) for item in found], [_wanted(request) for request in requests])
+            owners.update((found[at].job.id, number) for number, at in dealt)
+            return [_wish(found[at].job.id, requests[number]) for number, at in dealt]
 
         settled = await self._ledger.write(Claimable(queue, kinds, limit), plan)
         leased = [item.held for item in settled if isinstance(item.decision, Accepted) and item.held is not None]
@@ -66,7 +68,8 @@ class Claims:
         async with self._pool.connection() as conn:
             cursor = await conn.execute(_GIVEN, (request.worker, request.request_id))
             found = [rows.held(row) for row in await cursor.fetchall()]
-        return await self._told([item for _, item in _deal(found, [len(found)])])
+        everything = {item.job.kind for item in found}, len(found)
+        return await self._told([found[at] for _, at in _deal([_size(item) for item in found], [everything])])
 
     async def _told(self, held: Sequence[Held]) -> list[LeasedJob]:
         payloads: dict[str, JsonValue] = {
@@ -79,37 +82,61 @@ class Claims:
         return [leased_job(item, payloads) for item in held]
 
 
-def _deal(found: Sequence[Held], wanted: Sequence[int]) -> list[tuple[int, Held]]:
-    """(number of the request, job): one each in turn, none more than it wants or than fits into its answer.
+def of_new_jobs(creations: Sequence[Wish], requests: Sequence[LeaseRequest]) -> list[tuple[int, Wish]]:
+    """(number of the request, its lease of a job that is about to be made), in the order of taking."""
+    made = [(wish, wish.command) for wish in creations if isinstance(wish.command, CreateJob)]
+    made.sort(key=lambda pair: (-pair[1].priority, pair[1].job_id))
+    sizes = [(job.kind, _told_bytes(len(wish.body.data) if wish.body else 0, job.tags)) for wish, job in made]
+    dealt = _deal(sizes, [_wanted(request) for request in requests])
+    return [(number, _wish(made[at][1].job_id, requests[number])) for number, at in dealt]
 
-    A job that does not fit ends the dealing to that request; the first job always fits.
+
+def new_job(creation: CreateJob, lease: Settled) -> LeasedJob | None:
+    """What a worker gets of a job that was made and leased in one transaction, if it was."""
+    if lease.held is None or not isinstance(lease.decision, Accepted):
+        return None
+    return leased_job(lease.held, {lease.held.job.payload_ref or "": creation.payload})
+
+
+def _deal(jobs: Sequence[tuple[str, int]], wanted: Sequence[tuple[Collection[str], int]]) -> list[tuple[int, int]]:
+    """(number of the request, number of the job): one each in turn, none more than it wants or than fits its answer.
+
+    Jobs are told by kind and size, requests by kinds and how many they want at most. A job that does not fit ends the
+    dealing to that request; the first job always fits.
     """
-    dealt: list[tuple[int, Held]] = []
+    dealt: list[tuple[int, int]] = []
     sizes = [0] * len(wanted)
     counts = [0] * len(wanted)
-    hungry = deque(number for number, most in enumerate(wanted) if most > 0)
-    for item in found:
-        size = _told_bytes(item)
-        while hungry and counts[hungry[0]] and sizes[hungry[0]] + size > MAX_LEASE_REPLY_BYTES:
-            hungry.popleft()
-        if not hungry:
+    hungry = deque(number for number, (_, most) in enumerate(wanted) if most > 0)
+    for at, (kind, size) in enumerate(jobs):
+        while (number := next((one for one in hungry if kind in wanted[one][0]), None)) is not None:
+            hungry.remove(number)
+            if counts[number] and sizes[number] + size > MAX_LEASE_REPLY_BYTES:
+                continue
+            dealt.append((number, at))
+            sizes[number] += size
+            counts[number] += 1
+            if counts[number] < wanted[number][1]:
+                hungry.append(number)
             break
-        number = hungry.popleft()
-        dealt.append((number, item))
-        sizes[number] += size
-        counts[number] += 1
-        if counts[number] < wanted[number]:
-            hungry.append(number)
     return dealt
 
 
-def _told_bytes(item: Held) -> int:
+def _wanted(request: LeaseRequest) -> tuple[Collection[str], int]:
+    return frozenset(request.kinds), request.max
+
+
+def _size(item: Held) -> tuple[str, int]:
+    return item.job.kind, _told_bytes(item.payload_bytes, item.job.tags)
+
+
+def _told_bytes(payload_bytes: int, tags: Sequence[str]) -> int:
     """At most how large a job is in an answer."""
-    return item.payload_bytes + _BESIDE_BYTES + sum(_OF_A_TAG_BYTES * len(tag) + len('"",') for tag in item.job.tags)
+    return payload_bytes + _BESIDE_BYTES + sum(_OF_A_TAG_BYTES * len(tag) + len('"",') for tag in tags)
 
 
-def _wish(job: Job, request: LeaseRequest) -> Wish:
-    command = LeaseJob(job.id, request.worker, secrets.token_hex(16), request.lease_ms)
+def _wish(job_id: JobId, request: LeaseRequest) -> Wish:
+    command = LeaseJob(job_id, request.worker, secrets.token_hex(16), request.lease_ms)
     return Wish(command, Cause(worker_actor(request.worker)), lease_request=request.request_id)
 
 

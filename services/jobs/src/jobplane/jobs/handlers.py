@@ -25,6 +25,7 @@ from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobView
 from jobplane.contracts.subjects import inbox_prefix, issuer_of
 from jobplane.jobs import bodies, outcomes
 from jobplane.jobs.decider import Accepted
+from jobplane.jobs.leases import Leases
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.read_model import ReadModel, outcome, view
@@ -64,8 +65,9 @@ class _Read:
 class CommandHandler:
     """Settles command deliveries in micro-batches; see `chassis.intake.Handle`."""
 
-    def __init__(self, ledger: Ledger, read_model: ReadModel, nc: Connection) -> None:
+    def __init__(self, ledger: Ledger, leases: Leases, read_model: ReadModel, nc: Connection) -> None:
         self._ledger = ledger
+        self._leases = leases
         self._read_model = read_model
         self._nc = nc
 
@@ -84,13 +86,20 @@ class CommandHandler:
                 with ExitStack() as spans:
                     for item in read:
                         item.begin(spans)
-                    settled = await self._ledger.settle([item.wish for item in read])
+                    settled = await self._settle([item.wish for item in read])
             except Unavailable as error:
                 if error.code != HALTED:
                     raise
                 return await self._turn_away(read, verdicts, error)
             await self._answer(read, settled)
         return verdicts
+
+    async def _settle(self, wishes: Sequence[Wish]) -> list[Settled]:
+        """Settle; workers that wait for jobs made here get them in the same transaction."""
+        with self._leases.promising(wishes) as promises:
+            settled = await self._ledger.settle(wishes, promises.leases)
+            promises.keep(settled[len(wishes) :])
+        return settled[: len(wishes)]
 
     async def _turn_away(
         self, read: Sequence[_Read], verdicts: Sequence[InvalidMessage | None], halted: Unavailable

@@ -1,20 +1,26 @@
 """Leases: long polls of workers meet jobs that are ready.
 
-Claims of one queue run one after the other, for all who wait at once.
+Claims of one queue run one after the other, for all who wait at once. A job that somebody waits for already is leased
+in the transaction that makes it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from jobplane.chassis import database
+from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.ids import JobId
 from jobplane.contracts.subjects import is_queue_name
 from jobplane.contracts.workers import LeasedJob, LeaseReply, LeaseRequest
-from jobplane.jobs.claims import MAX_CLAIM, Claims
+from jobplane.jobs.claims import MAX_CLAIM, Claims, new_job, of_new_jobs
+from jobplane.jobs.wishes import Settled, Wish
 
 log = structlog.get_logger()
 
@@ -37,6 +43,8 @@ class _Poll:
     """Its time is over: it gets what the next look finds, or nothing."""
     looked: bool = False
     """It took part in a look."""
+    promised: bool = False
+    """A job that is about to be made may be its answer; no look gives it others meanwhile."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -48,7 +56,7 @@ class _Poll:
             self.answer.set_result(jobs)
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class _Desk:
     """The waiting polls of one queue."""
 
@@ -56,6 +64,45 @@ class _Desk:
     called: asyncio.Event = field(default_factory=asyncio.Event)
     looking: bool = False
     task: asyncio.Task[None] | None = None
+
+    @property
+    def looked_in_vain(self) -> bool:
+        """Nothing was ready for any of its polls, and nothing became ready since: what is made now is next."""
+        return not self.looking and not self.called.is_set()
+
+    def free(self) -> list[_Poll]:
+        """Polls without an answer, and without a promise of one."""
+        return [poll for poll in self.polls if not poll.promised and not poll.answer.done()]
+
+
+@dataclass(slots=True)
+class Promises:
+    """Jobs that are about to be made, and the polls that are to get them."""
+
+    leases: list[Wish] = field(default_factory=list)
+    """To be settled in the transaction that makes the jobs."""
+    _made: dict[JobId, tuple[CreateJob, _Desk, _Poll]] = field(default_factory=dict)
+
+    def add(self, creation: CreateJob, lease: Wish, desk: _Desk, poll: _Poll) -> None:
+        """Promise one job."""
+        poll.promised = True
+        self.leases.append(lease)
+        self._made[creation.job_id] = creation, desk, poll
+
+    def keep(self, settled: Sequence[Settled]) -> None:
+        """Answer with what was made and leased."""
+        given: defaultdict[_Poll, list[LeasedJob]] = defaultdict(list)
+        for lease in settled:
+            creation, _, poll = self._made[lease.wish.command.job_id]
+            job = new_job(creation, lease)
+            if job is not None:
+                given[poll].append(job)
+        for poll, jobs in given.items():
+            poll.end(jobs)
+
+    def polls(self) -> list[tuple[_Desk, _Poll]]:
+        """Each once, with its desk."""
+        return list(dict.fromkeys((desk, poll) for _, desk, poll in self._made.values()))
 
 
 class Leases:
@@ -91,6 +138,45 @@ class Leases:
         """Look for jobs of this queue, if anybody waits for them."""
         desk = self._desks.get(queue)
         if desk is not None:
+            desk.called.set()
+
+    @contextmanager
+    def promising(self, wishes: Sequence[Wish]) -> Iterator[Promises]:
+        """Promise jobs that are about to be made to polls that waited in vain, until the block ends.
+
+        Polls that were given nothing then wait on. When the block raises, nobody knows what was given: they are told
+        to ask again, and their repeated requests find it.
+        """
+        promises = Promises()
+        try:
+            self._promise(wishes, promises)
+            yield promises
+        except BaseException:
+            _refuse_all([poll for _, poll in promises.polls()])
+            raise
+        finally:
+            for desk, poll in promises.polls():
+                self._release(desk, poll)
+
+    def _promise(self, wishes: Sequence[Wish], promises: Promises) -> None:
+        made = _made_at_once(wishes)
+        for queue in sorted({creation.queue for creation in made.values()}):
+            desk = self._desks.get(queue)
+            if desk is None or not desk.looked_in_vain:
+                continue
+            polls = desk.free()
+            creations = [wish for wish in wishes if made[wish.command.job_id].queue == queue]
+            for number, lease in of_new_jobs(creations, [poll.request for poll in polls]):
+                promises.add(made[lease.command.job_id], lease, desk, polls[number])
+
+    def _release(self, desk: _Desk, poll: _Poll) -> None:
+        """It waits on, if it got nothing; what a look found meanwhile was not for it."""
+        poll.promised = False
+        if poll.over or self._closed:
+            poll.end([])
+        if poll.answer.done():
+            desk.polls.remove(poll)
+        else:
             desk.called.set()
 
     async def close(self) -> None:
@@ -140,22 +226,22 @@ class Leases:
             desk.called.clear()
             if not self._closed:
                 await self._look(queue, desk)
-        for poll in desk.polls:
+        for poll in desk.free():
             poll.end([])
         self._desks.pop(queue, None)
 
     async def _look(self, queue: str, desk: _Desk) -> None:
         desk.looking = True
         try:
-            for kinds in dict.fromkeys(poll.kinds for poll in desk.polls):
-                await self._claim(queue, [poll for poll in desk.polls if poll.kinds == kinds])
+            for kinds in dict.fromkeys(poll.kinds for poll in desk.free()):
+                await self._claim(queue, [poll for poll in desk.free() if poll.kinds == kinds])
         except Exception as error:
             if not (database.is_away(error) or isinstance(error, Unavailable)):
                 log.exception("leases.claim_failed", queue=queue)
-            _refuse_all(desk.polls)
+            _refuse_all(desk.free())
         finally:
             desk.looking = False
-        for poll in desk.polls:
+        for poll in desk.free():
             if poll.over and poll.looked:
                 poll.end([])
         desk.polls = [poll for poll in desk.polls if not poll.answer.done()]
@@ -171,6 +257,13 @@ class Leases:
                     poll.end(jobs)
             if sum(map(len, dealt)) < MAX_CLAIM:
                 return
+
+
+def _made_at_once(wishes: Sequence[Wish]) -> dict[JobId, CreateJob]:
+    """Creations of jobs that are due at once, if all wishes are; beside others it is not known whose turn it is."""
+    commands = [wish.command for wish in wishes]
+    made = {one.job_id: one for one in commands if isinstance(one, CreateJob) and one.run_at is None}
+    return made if len(made) == len(wishes) else {}
 
 
 def _key(request: LeaseRequest) -> tuple[str, str]:
@@ -196,7 +289,7 @@ def _expire(desk: _Desk, poll: _Poll) -> None:
 def _withdraw(desk: _Desk, poll: _Poll) -> None:
     """The worker wants no more jobs: only a look under way may still have some for it."""
     poll.over = True
-    if not desk.looking and poll in desk.polls:  # it is not, when it was answered a moment ago
+    if not desk.looking and poll in desk.free():  # it is not, when it was answered a moment ago, or is about to be
         poll.end([])
         desk.polls.remove(poll)
 

@@ -33,9 +33,17 @@ class Ledger:
         self._after_commit = after_commit
         self.refusals: Tally[tuple[str, str], Wish] = Tally()
 
-    async def settle(self, wishes: Sequence[Wish]) -> list[Settled]:
-        """Decide wishes about jobs known by id, in order; one answer each, refusals included."""
-        return await self.write(ById([wish.command.job_id for wish in wishes]), lambda _held, _now: wishes, wishes)
+    async def settle(self, wishes: Sequence[Wish], then: Sequence[Wish] = ()) -> list[Settled]:
+        """Decide wishes about jobs known by id, in order; one answer each, refusals included.
+
+        `then` are wishes about jobs that these make, answered behind them; left out where the job was there before.
+        """
+
+        def plan(found: Sequence[Held], _now: datetime) -> list[Wish]:
+            there = {item.job.id for item in found}
+            return [*wishes, *(wish for wish in then if wish.command.job_id not in there)]
+
+        return await self.write(ById([wish.command.job_id for wish in wishes]), plan, wishes)
 
     async def write(self, selection: Selection, plan: Plan, known: Sequence[Wish] = ()) -> list[Settled]:
         """Lock jobs, let `plan` make wishes of them, and carry these out, all in one transaction.

@@ -114,7 +114,7 @@ class Wiring:
             reports.Reports(self._ledger),
             self._effects,
         )
-        handler = CommandHandler(self._ledger, model, connections.intake)
+        handler = CommandHandler(self._ledger, self._leases, model, connections.intake)
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
         )
