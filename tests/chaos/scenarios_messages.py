@@ -135,7 +135,7 @@ def _small_command_stream(stage: Stage) -> Iterator[None]:
     stage.start_servers()
     config = StreamConfig(
         name="CMD",
-        subjects=["jobs.cmd.*.*", "health.cmd.*.*"],
+        subjects=["jobs.cmd.*.*"],
         discard=DiscardPolicy.NEW,
         storage=StorageType.FILE,
         max_bytes=_SMALL_CMD_BYTES,

@@ -77,6 +77,34 @@ async def test_a_work_queue_of_an_earlier_version_is_replaced_when_it_is_empty(t
     await chassis_bus.close(anybody)
 
 
+async def test_a_command_that_comes_while_its_stream_is_replaced_is_kept_or_refused(
+    topology: Connection, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = stream(CMD)
+    config = {"name": CMD, "subjects": list(spec.subjects), "storage": "file", "retention": "workqueue"}
+    await api(topology, f"STREAM.CREATE.{CMD}", config)
+    gateway = await chassis_bus.connect(bus.url("gateway"), user="gateway", name="asking")
+    ask = streams._api
+
+    async def late(nc: Connection, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
+        if call.startswith("STREAM.UPDATE") and not sent:
+            sent.append(await gateway.request("jobs.cmd.gateway.create", b"{}"))
+        if call.startswith("STREAM.DELETE"):
+            with pytest.raises(NoRespondersError):
+                await gateway.request("jobs.cmd.gateway.create", b"{}", timeout=5)
+        return await ask(nc, call, request)
+
+    sent: list[Msg] = []
+    monkeypatch.setattr(streams, "_api", late)
+    with pytest.raises(TopologyDrift, match="still holds 1 messages"):
+        await streams.ensure(topology, "jobs")
+    info = await api(topology, f"STREAM.INFO.{CMD}")
+    assert (info["state"]["messages"], info["config"]["subjects"]) == (1, list(spec.subjects))
+    await api(topology, f"STREAM.PURGE.{CMD}")
+    assert await streams.ensure(topology, "jobs") == []
+    await chassis_bus.close(gateway)
+
+
 async def test_any_other_drift_is_told_and_left_alone(topology: Connection) -> None:
     await streams.create(topology, stream(EVT_JOBS))
     found = (await api(topology, f"STREAM.INFO.{EVT_JOBS}"))["config"]

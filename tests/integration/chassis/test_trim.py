@@ -10,7 +10,8 @@ from nats.aio.msg import Msg
 from jobplane.chassis import bus as buses
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.trim import Trim
-from jobplane.contracts.topology import CMD, JOBS_INTAKE
+from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.topology import CMD, CONSUMERS, JOBS_INTAKE, stream
 from tests.support.events import ensure_streams
 from tests.support.servers import Bus
 from tests.support.waiting import eventually
@@ -99,6 +100,41 @@ async def test_while_nothing_is_acknowledged_the_server_is_left_alone(
     for _ in range(3):
         await trim.run_once()
     assert asked == [f"$JS.API.CONSUMER.INFO.{CMD}.{JOBS_INTAKE.name}"]
+
+
+async def test_a_purge_that_is_refused_is_told_and_asked_for_again(
+    nc: Connection, gateway: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await gateway.request("jobs.cmd.gateway.create", b"{}")
+    taken = Taken(nc)
+    await taken.pull(1)
+    await taken.acknowledge(0)
+    trim = Trim(nc, JOBS_INTAKE, lambda: taken.acknowledged)
+    request = nc.request
+
+    async def refuse(subject: str, *rest: Any) -> Msg:
+        if ".PURGE." in subject:
+            return Msg(nc, data=b'{"error":{"description":"not now"}}')
+        return await request(subject, *rest)
+
+    async def acknowledged() -> bool:
+        info = json.loads((await request(f"$JS.API.CONSUMER.INFO.{CMD}.{JOBS_INTAKE.name}")).data)
+        return bool(info["ack_floor"]["stream_seq"] == 1)
+
+    await eventually(acknowledged)
+    with monkeypatch.context() as patch:
+        patch.setattr(nc, "request", refuse)
+        with pytest.raises(Unavailable, match="not now"):
+            await trim.run_once()
+    await trim.run_once()
+    assert (await kept(nc))[0] == 0
+
+
+def test_whoever_trims_has_seen_everything() -> None:
+    """A purge asks nobody else: no subject of the stream may be beside what the one consumer gets."""
+    prefix = JOBS_INTAKE.filter_subject.removesuffix(">")
+    assert all(subject.startswith(prefix) for subject in stream(CMD).subjects)
+    assert [consumer for consumer in CONSUMERS if consumer.stream == CMD] == [JOBS_INTAKE]
 
 
 async def test_a_bus_that_is_away_is_waited_for(bus: Bus, nc: Connection, gateway: Connection) -> None:

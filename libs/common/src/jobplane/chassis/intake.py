@@ -200,13 +200,12 @@ class Intake:
 
     async def _settle(self, batch: Sequence[Delivery], verdicts: Sequence[InvalidMessage | None]) -> None:
         pairs = list(zip(batch, verdicts, strict=True))
-        await self._acknowledge(
-            [delivery for delivery, poison in pairs if poison is None or await self._bury(delivery, poison)], b"+ACK"
-        )
+        settled = [delivery for delivery, poison in pairs if poison is None or await self._bury(delivery, poison)]
+        await self._acknowledge(settled, b"+ACK")
+        self.acknowledged += len(settled)
 
     async def _acknowledge(self, deliveries: Sequence[Delivery], word: bytes) -> None:
         """Tell the server. If the bus is away the messages come again, and find their stored outcomes."""
-        self.acknowledged += len(deliveries)
         try:
             await self._nc.publish_all([(delivery.ack, None, word) for delivery in deliveries])
         except (NatsError, OSError) as error:

@@ -123,9 +123,15 @@ async def _deleted_if_empty(nc: Client, spec: StreamSpec, found: Config) -> bool
     Raises:
         TopologyDrift: it has some.
     """
-    waiting = found["state"]["messages"]
     if spec.journal:
         return False
+    config: Config = found["config"]
+    closed = config | {"subjects": [f"replaced.{spec.name}"]}
+    waiting = found["state"]["messages"]
+    if not waiting:  # nobody is told any more that a message is kept, then it is looked at once more
+        waiting = (await _api(nc, f"STREAM.UPDATE.{spec.name}", closed))["state"]["messages"]
+        if waiting:
+            await _api(nc, f"STREAM.UPDATE.{spec.name}", config)
     if waiting:
         msg = (
             f"the stream {spec.name} was made by an earlier version and still holds {waiting} messages: "
@@ -133,7 +139,7 @@ async def _deleted_if_empty(nc: Client, spec: StreamSpec, found: Config) -> bool
         )
         raise TopologyDrift(msg)
     await _api(nc, f"STREAM.DELETE.{spec.name}")
-    log.warning("streams.replaced", stream=spec.name, retention=found["config"].get("retention"))
+    log.warning("streams.replaced", stream=spec.name, retention=config.get("retention"))
     return True
 
 

@@ -4,13 +4,11 @@ import json
 from collections.abc import Callable
 from typing import Any, Final
 
-import structlog
 from nats.errors import Error as NatsError
 
 from jobplane.chassis.bus import Connection
+from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.topology import ConsumerSpec
-
-log = structlog.get_logger()
 
 EVERY_S: Final = 1.0
 _TIMEOUT_S: Final = 2.0
@@ -29,24 +27,30 @@ class Trim:
         self._seen = -1
 
     async def run_once(self) -> None:
-        """Look, and purge what nobody needs. What cannot be purged now is purged later: nothing depends on it."""
+        """Look, and purge what nobody needs.
+
+        Raises:
+            Unavailable: it could not be purged; the stream fills up if that goes on.
+        """
         seen = self._acknowledged()
         if seen == self._seen or not self._nc.is_connected:
             return
-        try:
-            info = await self._ask(f"CONSUMER.INFO.{self._consumer.stream}.{self._consumer.name}")
-            floor = info.get("ack_floor", {}).get("stream_seq", 0)
-            if floor:
-                await self._ask(f"STREAM.PURGE.{self._consumer.stream}", {"seq": floor + 1})
-        except (NatsError, OSError) as error:
-            log.info("trim.later", stream=self._consumer.stream, error=type(error).__name__)
-            return
+        info = await self._ask(f"CONSUMER.INFO.{self._consumer.stream}.{self._consumer.name}")
+        floor = info.get("ack_floor", {}).get("stream_seq", 0)
+        if floor:
+            await self._ask(f"STREAM.PURGE.{self._consumer.stream}", {"seq": floor + 1})
         if info.get("num_ack_pending") == 0:  # otherwise the floor moves once more without a sign
             self._seen = seen
 
     async def _ask(self, call: str, request: dict[str, int] | None = None) -> dict[str, Any]:
         payload = json.dumps(request).encode() if request else b""
-        answer: dict[str, Any] = json.loads((await self._nc.request(f"$JS.API.{call}", payload, _TIMEOUT_S)).data)
+        try:
+            message = await self._nc.request(f"$JS.API.{call}", payload, _TIMEOUT_S)
+        except (NatsError, OSError) as error:
+            msg = f"{call} is not answered: is the user allowed to ask?"
+            raise Unavailable(msg) from error
+        answer: dict[str, Any] = json.loads(message.data)
         if "error" in answer:
-            log.info("trim.refused", call=call, detail=answer["error"].get("description", ""))
+            msg = f"{call} is refused: {answer['error'].get('description', '')}"
+            raise Unavailable(msg)
         return answer

@@ -71,7 +71,7 @@ _EVENTS_KEPT = timedelta(days=30)
 STREAMS: Final = (
     StreamSpec(
         CMD,
-        ("jobs.cmd.*.*", "health.cmd.*.*"),
+        ("jobs.cmd.*.*",),
         owner="jobs",
         max_bytes=256 * MIB,
         discard_new=True,
@@ -137,7 +137,6 @@ USERS: Final = (
         "gateway",
         publish=(
             "jobs.cmd.gateway.*",
-            "health.cmd.gateway.*",
             "jobs.query.*",
             "audit.query.*",
             "health.query.*",
