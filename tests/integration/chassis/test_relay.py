@@ -241,15 +241,39 @@ async def test_what_was_committed_here_is_published_without_being_read_again(
         patch.setattr(journal, "after", _not_to_be_read)
         await _exchange(journal, full, event())
         assert await relay.run_once() == 2
-    await _exchange(journal)
-    await append(journal, event())  # as another process would
-    await _exchange(journal)
-    assert [await relay.run_once(), await relay.run_once()] == [1, 2]
     await assert_relayed(journal, reading)
 
 
 async def _not_to_be_read(_last: int, _limit: int) -> list[EventRecord]:
     raise AssertionError
+
+
+async def test_own_events_behind_those_of_another_history_halt_all_writes(
+    journal: Journal, relay: Relay, database: Database
+) -> None:
+    for _ in range(5):
+        await _exchange(journal)
+    await relay.run_once()
+    with psycopg.connect(database.admin_url) as admin:  # a fail-over that loses the tail
+        admin.execute("DELETE FROM jobs.event WHERE pos > 3")
+        admin.execute("UPDATE jobs.journal_head SET pos = 3")
+    await fill(Journal(journal.pool), 2)  # another replica, which has not seen it
+    await _exchange(journal)
+    with pytest.raises(Diverged, match="another event at 5 than was published"):
+        await relay.run_once()
+    async with running(relay):
+        await eventually(lambda: _halted(journal))
+
+
+async def test_behind_what_another_replica_committed_it_goes_on_at_once(
+    journal: Journal, relay: Relay, reading: Connection
+) -> None:
+    await relay.run_once()
+    await _exchange(journal)
+    await append(Journal(journal.pool), event())  # its replica ends before it publishes
+    await _exchange(journal)
+    assert await relay.run_once() == 3
+    await assert_relayed(journal, reading)
 
 
 async def test_what_a_restored_database_has_lost_is_not_published(

@@ -1,6 +1,6 @@
 """The journal: an append-only, gapless log of events in Postgres, written in one lock order by everybody."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from typing import Any, Final
@@ -271,6 +271,12 @@ class Journal:
         async with self.pool.connection() as conn:
             row = await (await conn.execute("SELECT id FROM event WHERE pos = %s", (position,))).fetchone()
         return None if row is None else str(row[0])
+
+    async def event_ids_at(self, positions: Iterable[int]) -> dict[int, str]:
+        """The ids of the events at these positions; without those where there is none."""
+        async with self.pool.connection() as conn:
+            cursor = await conn.execute("SELECT pos, id FROM event WHERE pos = ANY(%s)", (list(positions),))
+            return {position: str(event_id) for position, event_id in await cursor.fetchall()}
 
     async def figures(self, relayed: int = 0) -> JournalFigures:
         """Head, epoch and whether writes are halted."""

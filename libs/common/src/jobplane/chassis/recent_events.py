@@ -32,6 +32,11 @@ class RecentEvents:
             self._events.clear()
         return found
 
+    @property
+    def more(self) -> bool:
+        """Whether some are left behind a gap."""
+        return bool(self._events)
+
     def clear(self) -> None:
         """Forget all, because the journal may be another."""
         self._events.clear()

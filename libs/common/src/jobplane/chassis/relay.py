@@ -6,6 +6,7 @@ Racing relays fence each other.
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -32,6 +33,7 @@ _NOT_FOUND: Final = frozenset({10037, 10059})
 _TIMEOUT_S: Final = 5.0
 _AWAY: Final = (NatsError, TimeoutError, OSError, Unavailable)
 """Errors of a bus that is away."""
+_LOOK_BACK_EVERY_S: Final = 0.1
 _SINGLY: Final = 16
 """Up to so many events, single messages are stored sooner and cost the server less than a batch (decision 0008)."""
 
@@ -81,6 +83,9 @@ class Relay:
         self._subject_of = subject_of
         self._create = create
         self._last: int | None = None
+        self._followed: dict[int, str] = {}
+        """What events that were not read from the table came behind (position and id), until that is looked up."""
+        self._look_at = 0.0
         """Last sequence of the stream, while it is certain."""
         self._last_id: str | None = None
         """Id of the event there, if it is known."""
@@ -167,6 +172,7 @@ class Relay:
                 continue
             if not page:
                 self._go_on_behind(last, checks)
+                await self._look_back()
                 return published
             events = _cut(page)
             try:
@@ -181,7 +187,8 @@ class Relay:
             self._last_id = events[-1].id
             self._go_on_behind(events[-1].position, checks)
             published += len(events)
-            if len(events) == len(page) < BATCH_EVENTS and not self._wanted.is_set():
+            await self._look_back()
+            if len(events) == len(page) < BATCH_EVENTS and not self._wanted.is_set() and not self._journal.recent.more:
                 return published  # that was all there was
             self._wanted.clear()
 
@@ -197,7 +204,9 @@ class Relay:
         if self._journal.doubted:
             return None
         recent = self._journal.recent.take(last, BATCH_EVENTS)
-        if recent:  # committed here a moment ago, so not in an older journal
+        if recent:
+            if self._last_id is not None:
+                self._followed[last] = self._last_id
             return recent
         if self._last_id is None:
             return await self._journal.after(last, BATCH_EVENTS)
@@ -206,11 +215,35 @@ class Relay:
             return None
         return page[1:]
 
+    async def _look_back(self) -> None:
+        """Compare what events from memory came behind with the journal: a restored one may have another there.
+
+        Its own events this process committed a moment ago; that nobody else gave out the positions before them once
+        more is not known. Afterwards, so that nobody waits for it, and not for each of many publications.
+
+        Raises:
+            Diverged: it has another event there.
+        """
+        if not self._followed or time.monotonic() < self._look_at:
+            return
+        kept = await self._journal.event_ids_at(self._followed)
+        for position, event_id in self._followed.items():
+            if kept.get(position) != event_id:
+                self._last = None
+                msg = f"the journal has another event at {position} than was published: the database is older"
+                raise Diverged(msg)
+        self._followed.clear()
+        self._look_at = time.monotonic() + _LOOK_BACK_EVERY_S
+
     async def _verified_end(self) -> int:
-        self._epoch = (await self._journal.figures()).epoch
+        epoch = (await self._journal.figures()).epoch
+        if epoch != self._epoch:
+            self._followed.clear()  # its operator has seen what differs
+        self._epoch = epoch
         try:
             end = await self._end()
         except StreamMissing:
+            self._followed.clear()
             first = (await self._journal.figures()).first
             await self._create(first)
             log.warning("relay.stream_created", stream=self._stream, first_sequence=first)
