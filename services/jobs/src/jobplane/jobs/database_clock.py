@@ -4,12 +4,16 @@ import time
 from datetime import datetime, timedelta
 from typing import Final
 
-_TRUSTED_S: Final = 60.0
-"""Two clocks drift apart by some milliseconds in that time."""
+_TRUSTED_S: Final = 5.0
+_MARGIN_S: Final = 0.005
+"""Two clocks drift apart by less in that time, also while one of them is being set right."""
 
 
 class DatabaseClock:
-    """Goes on from what the database told last; late by as long as that answer was under way, so never ahead."""
+    """Goes on from what the database told last, a little late rather than ahead.
+
+    Ahead it would be only of another database: behind a fail-over to one whose clock is behind.
+    """
 
     def __init__(self) -> None:
         self._heard: datetime | None = None
@@ -17,11 +21,16 @@ class DatabaseClock:
 
     def hear(self, now: datetime) -> None:
         """What the database just told."""
-        self._heard, self._heard_s = now, time.monotonic()
+        self._heard, self._heard_s = now, _now_s()
 
     def now(self) -> datetime | None:
         """What time it is there; none if it was not heard lately."""
-        since_s = time.monotonic() - self._heard_s
+        since_s = _now_s() - self._heard_s
         if self._heard is None or since_s > _TRUSTED_S:
             return None
-        return self._heard + timedelta(seconds=since_s)
+        return self._heard + timedelta(seconds=since_s - _MARGIN_S)
+
+
+def _now_s() -> float:
+    """Seconds that have passed, also while the machine was suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

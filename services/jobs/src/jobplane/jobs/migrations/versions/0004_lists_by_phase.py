@@ -27,7 +27,8 @@ INDEXES = (
 
 def upgrade() -> None:
     """Make the indexes that lists are read from, in the place of those that every change of a job touched."""
-    for index in INDEXES:
-        op.execute(index)
+    # First what locks most: a replica at work and a lock that grows would wait for each other.
     for name in ("job_by_status", "job_by_queue", "job_by_kind_and_status"):
         op.execute(f"DROP INDEX {name}")
+    for index in INDEXES:
+        op.execute(index)
