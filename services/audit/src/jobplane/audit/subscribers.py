@@ -17,8 +17,6 @@ from jobplane.contracts.errors import InvalidMessage
 
 REST_S: Final = 0.09
 """Entries are at most so much older than their events: a transaction for each event would cost ten times as much."""
-BATCH: Final = 1000
-"""Events of a transaction at most: against 500, a rebuild takes a sixth less of the processor's time."""
 
 
 class Recorder:
@@ -55,6 +53,5 @@ def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projecti
     for stream in AUDITED:
         dead = DeadEvents(nc, "audit", stream)
         fold = Recorder(stream, dead).fold
-        name = f"audit.{stream}"
-        made[stream] = Projection(pool, nc, stream, name, fold, bury=dead.bury, batch=BATCH, rest_s=REST_S)
+        made[stream] = Projection(pool, nc, stream, f"audit.{stream}", fold, bury=dead.bury, rest_s=REST_S)
     return made
