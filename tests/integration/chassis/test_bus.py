@@ -1,9 +1,10 @@
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 from nats.aio.msg import Msg
-from nats.errors import BadHeaderError, MaxPayloadError, NoRespondersError
+from nats.errors import BadHeaderError, MaxPayloadError, NoRespondersError, StaleConnectionError
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from structlog.testing import capture_logs
@@ -214,6 +215,50 @@ async def test_a_connection_that_cannot_read_on_connects_anew(
     assert "bus.reading_ended" in [line["event"] for line in lines]
     await connection.publish("x", b"kept")
     await eventually(lambda: heard == [b"kept"])
+
+
+async def test_a_socket_that_nobody_reads_is_given_up(bus: Bus) -> None:
+    stalled = asyncio.Event()
+    pipes: list[asyncio.Task[None]] = []
+    writers: list[asyncio.StreamWriter] = []
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = len(writers) < 4
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", bus.port)
+        writers.extend((writer, server_writer))
+        pipes.append(asyncio.create_task(_pipe(reader, server_writer, stalled if first else None)))
+        pipes.append(asyncio.create_task(_pipe(server_reader, writer, None)))
+
+    between = await asyncio.start_server(pass_on, "127.0.0.1", 0)
+    url = bus.url("test").replace(f":{bus.port}", f":{between.sockets[0].getsockname()[1]}")
+    connection = await chassis_bus.connect(url, user="test", name="stalled")
+    heard: list[bytes] = []
+    await connection.subscribe_sink("x", lambda *message: heard.append(message[3]))
+    stalled.set()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            while True:
+                await connection.publish("x", bytes(100_000))
+    await connection._process_op_err(StaleConnectionError())
+    await eventually(lambda: connection.is_connected, timeout=10)
+    heard.clear()
+    await connection.publish("x", b"afterwards")
+    await eventually(lambda: heard == [b"afterwards"])
+    await chassis_bus.close(connection)
+    between.close()
+    for writer in writers:
+        writer.transport.abort()
+    for pipe in pipes:
+        pipe.cancel()
+    await asyncio.gather(*pipes, return_exceptions=True)
+    await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, stalled: asyncio.Event | None) -> None:
+    while data := await reader.read(65536):
+        if stalled is not None and stalled.is_set():
+            await asyncio.Event().wait()
+        writer.write(data)
 
 
 async def test_closing_while_disconnected_neither_raises_nor_takes_long(bus: Bus, connection: Connection) -> None:

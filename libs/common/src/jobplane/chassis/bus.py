@@ -106,8 +106,9 @@ class Connection(Client):
         if old_style:
             return await super().request(subject, payload, timeout, old_style, headers)
         if not self._answers:
-            self._answers = self.new_inbox()
-            await self.subscribe_sink(f"{self._answers}.*", self._answered)
+            inbox = self.new_inbox()
+            await self.subscribe_sink(f"{inbox}.*", self._answered)
+            self._answers = inbox
         number = f"{self._answers}.{next(self._numbers)}"
         answer: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
@@ -182,6 +183,16 @@ class Connection(Client):
             await super()._process_msg(sid, subject, reply, data, headers)
         else:
             sink(subject.decode(), reply.decode(), parse_headers(headers) if headers else None, data)
+
+    async def _process_op_err(self, error: Exception) -> None:
+        """Give up the socket with what is unwritten: the next connection does not send it either.
+
+        The library would wait until a peer that reads no more has read it.
+        """
+        if self.is_connected and isinstance(self._transport, TcpTransport) and self._transport._io_writer is not None:  # noqa: SLF001 - as above
+            self._transport._io_writer.transport.abort()  # noqa: SLF001
+            self._pending, self._pending_data_size = [], 0
+        await super()._process_op_err(error)
 
     async def _process_pong(self) -> None:
         """Take the answer to a PING; the library's reading would end if its `flush` had given up meanwhile."""
