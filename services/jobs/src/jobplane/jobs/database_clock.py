@@ -18,17 +18,21 @@ class DatabaseClock:
     def __init__(self) -> None:
         self._heard: datetime | None = None
         self._heard_s = 0.0
+        self._told: datetime | None = None
 
     def hear(self, now: datetime) -> None:
         """What the database just told."""
         self._heard, self._heard_s = now, _now_s()
+        self._told = now
 
     def now(self) -> datetime | None:
         """What time it is there; none if it was not heard lately."""
         since_s = _now_s() - self._heard_s
         if self._heard is None or since_s > _TRUSTED_S:
             return None
-        return self._heard + timedelta(seconds=since_s - _MARGIN_S)
+        now = self._heard + timedelta(seconds=since_s - _MARGIN_S)
+        self._told = now if self._told is None else max(self._told, now)  # what is made later is not older
+        return self._told
 
 
 def _now_s() -> float:
