@@ -29,6 +29,7 @@ LOOK_AGAIN_S: Final = 2.0
 
 So waiting polls also look by themselves.
 """
+_MOST_PROMISED: Final = 16
 _REMEMBERED: Final = 256
 """Answers kept for requests that are repeated; older ones are found in the database."""
 
@@ -260,7 +261,12 @@ class Leases:
 
 
 def _made_at_once(wishes: Sequence[Wish]) -> dict[JobId, CreateJob]:
-    """Creations of jobs that are due at once, if all wishes are; beside others it is not known whose turn it is."""
+    """Creations of jobs that are due at once, if all of a few wishes are.
+
+    Beside others it is not known whose turn it is, and of many at once a claim takes more for each transaction.
+    """
+    if len(wishes) > _MOST_PROMISED:
+        return {}
     commands = [wish.command for wish in wishes]
     made = {one.job_id: one for one in commands if isinstance(one, CreateJob) and one.run_at is None}
     return made if len(made) == len(wishes) else {}
