@@ -3,7 +3,6 @@
 import asyncio
 import functools
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -13,14 +12,11 @@ from nats.errors import TimeoutError as NatsTimeoutError
 from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
-from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import Journal, LockOrder
-from jobplane.chassis.new_events import APPEND, NewEvent, append_parameters
+from jobplane.chassis.journal import Journal
 from jobplane.chassis.relay import Diverged, Relay
-from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
 from tests.integration.chassis.relaying import assert_relayed, relay_of, running, wipe
-from tests.integration.chassis.writing import append, event, fill
+from tests.integration.chassis.writing import append, event, exchange, fill
 from tests.support.servers import Bus, Database, PrivateDatabase
 from tests.support.waiting import eventually
 
@@ -218,77 +214,8 @@ async def test_a_lost_tail_that_the_bus_never_had_halts_writes_too(
         assert tx.known == (8, 1)
     async with running(relay):
         with pytest.raises(Unavailable):
-            await _exchange(journal)
+            await exchange(journal)
         assert "it had reached 8" in await eventually(lambda: _halted(journal))
-
-
-async def _exchange(journal: Journal, *events: NewEvent) -> None:
-    events = events or (event(),)
-    async with journal.exchange() as tx:
-        parameters = append_parameters(events, tx.known)
-        statement = f"WITH {APPEND} SELECT base FROM head"
-        await tx.read()
-        tx.finish((LockOrder.HEAD, statement, parameters), events=events)
-
-
-async def test_what_was_committed_here_is_published_without_being_read_again(
-    journal: Journal, relay: Relay, reading: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    full = event(text='späß "quoted"')
-    full = replace(full, reason="naïve: 100 %", command_id=new_id(), causation_id=new_id())
-    await relay.run_once()
-    with monkeypatch.context() as patch:
-        patch.setattr(journal, "after", _not_to_be_read)
-        await _exchange(journal, full, event())
-        assert await relay.run_once() == 2
-    await assert_relayed(journal, reading)
-
-
-async def _not_to_be_read(_last: int, _limit: int) -> list[EventRecord]:
-    raise AssertionError
-
-
-async def test_own_events_behind_those_of_another_history_halt_all_writes(
-    journal: Journal, relay: Relay, database: Database
-) -> None:
-    for _ in range(5):
-        await _exchange(journal)
-    await relay.run_once()
-    with psycopg.connect(database.admin_url) as admin:  # a fail-over that loses the tail
-        admin.execute("DELETE FROM jobs.event WHERE pos > 3")
-        admin.execute("UPDATE jobs.journal_head SET pos = 3")
-    await fill(Journal(journal.pool), 2)  # another replica, which has not seen it
-    await _exchange(journal)
-    with pytest.raises(Diverged, match="another event at 5 than was published"):
-        await relay.run_once()
-    async with running(relay):
-        await eventually(lambda: _halted(journal))
-
-
-async def test_behind_what_another_replica_committed_it_goes_on_at_once(
-    journal: Journal, relay: Relay, reading: Connection
-) -> None:
-    await relay.run_once()
-    await _exchange(journal)
-    await append(Journal(journal.pool), event())  # its replica ends before it publishes
-    await _exchange(journal)
-    assert await relay.run_once() == 3
-    await assert_relayed(journal, reading)
-
-
-async def test_what_a_restored_database_has_lost_is_not_published(
-    journal: Journal, relay: Relay, database: Database
-) -> None:
-    await _exchange(journal)
-    await relay.run_once()
-    await _exchange(journal, event(), event())
-    with psycopg.connect(database.admin_url) as admin:  # restored from a copy, with the bus away meanwhile
-        admin.execute("DELETE FROM jobs.event WHERE pos > 1")
-        admin.execute("UPDATE jobs.journal_head SET pos = 1")
-    relay.recheck()
-    with pytest.raises(Diverged):
-        await relay.run_once()
-    assert journal.recent.take(1, 10) == []
 
 
 @pytest.mark.parametrize("step", ["figures", "after", "event_id_at"])

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from jobplane.chassis.ids import new_id
-from jobplane.chassis.journal import Journal
-from jobplane.chassis.new_events import NewEvent
+from jobplane.chassis.journal import Journal, LockOrder
+from jobplane.chassis.new_events import APPEND, NewEvent, append_parameters
 from jobplane.contracts.actors import system
 from jobplane.contracts.envelope import EventRecord
 
@@ -59,3 +59,13 @@ async def assert_gapless(journal: Journal, ids: Sequence[str] | None = None) -> 
     assert (await journal.figures()).position == len(events)
     if ids is not None:
         assert sorted(one.id for one in events) == sorted(ids)
+
+
+async def exchange(journal: Journal, *events: NewEvent) -> None:
+    """Append in one transaction as the jobs service does, one event unless said."""
+    events = events or (event(),)
+    async with journal.exchange() as tx:
+        parameters = append_parameters(events, tx.known)
+        statement = f"WITH {APPEND} SELECT base FROM head"
+        await tx.read()
+        tx.finish((LockOrder.HEAD, statement, parameters), events=events)
