@@ -139,7 +139,7 @@ class Client:
 
     async def _send(self, message: CommandMessage, inbox: str | None) -> None:
         command = message.command
-        self.tell(self.name, f"asks {command.type} {command.job_id[-4:]} as {message.command_id[-4:]}")
+        self.tell(self.name, f"asks {command.type} {command.target[-4:]} as {message.command_id[-4:]}")
         subject = job_command(_issuer(message), command.type)
         headers = {} if inbox is None else {REPLY_TO: inbox}
         data = message.model_dump_json().encode()

@@ -187,7 +187,7 @@ def commands_did_what_was_answered(evidence: Evidence) -> Iterator[str]:
 
 def _event_is_wrong(fact: Fact, evidence: Evidence, command_id: str) -> Iterator[str]:
     asked = evidence.history.asked[command_id]
-    if fact.event.type != _EVENT_OF[asked.command.type] or fact.event.stream_id != asked.command.job_id:
+    if fact.event.type != _EVENT_OF[asked.command.type] or fact.event.stream_id != asked.command.target:
         yield f"it caused {fact.event.type} of {fact.event.stream_id}"
     created = isinstance(asked.command, CreateJob)
     if asked.expected_version is not None and not created and fact.event.version != asked.expected_version + 1:

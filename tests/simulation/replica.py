@@ -21,11 +21,12 @@ from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
 from jobplane.jobs.leases import Leases
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.reports import Reports
 from jobplane.jobs.store import Store
 from jobplane.jobs.subscribers import WorkerProtocol
-from jobplane.jobs.wishes import Settled
+from jobplane.jobs.wishes import Directive, Settled
 from tests.simulation.memory_bus import MemoryBus, MemoryNats
 from tests.simulation.memory_database import MemoryDatabase
 from tests.simulation.memory_pool import MemoryPool, MemoryReadModel
@@ -50,7 +51,7 @@ class Replica:
         leases = Leases(Claims(ledger, pool))
         self._effects = Effects(answers, name, leases.wake)
         self._protocol = WorkerProtocol(answers, leases, Beats(ledger, pool), Reports(ledger), self._effects)
-        handler = CommandHandler(ledger, leases, cast("ReadModel", MemoryReadModel(database)), commands)
+        handler = CommandHandler(ledger, leases, cast("ReadModel", MemoryReadModel(database)), commands, _no_directive)
         self._intake = Intake(commands, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"))
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
@@ -98,3 +99,8 @@ class Replica:
 
 async def _the_bus_answers() -> bool:
     return True
+
+
+async def _no_directive(directive: Directive) -> Stored:
+    """They are one transaction each, and not simulated."""
+    raise AssertionError(directive)

@@ -45,14 +45,14 @@ def job(job_id: str | None = None, **values: Any) -> JobView:
 
 def done(message: CommandMessage, **values: Any) -> CommandOutcome:
     """It was done."""
-    view = job(message.command.job_id, version=2, position=Position(7))
+    view = job(message.command.target, version=2, position=Position(7))
     told: dict[str, Any] = {"status": "done", "job_id": view.id, "job": view, "position": Position(7)}
     return CommandOutcome(command_id=message.command_id, **(told | values))
 
 
 def refused(message: CommandMessage, code: str, **facts: JsonValue) -> CommandOutcome:
     """It was refused."""
-    view = job(message.command.job_id, version=4)
+    view = job(message.command.target, version=4)
     return CommandOutcome(
         command_id=message.command_id,
         status="refused",

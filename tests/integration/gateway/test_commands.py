@@ -44,9 +44,9 @@ async def test_a_created_job_is_answered_with_its_place_and_version(
     answer = await admin.post(JOBS, json=body)
     assert answer.status_code == 201
     sent = gateway.jobs.commands[0]
-    assert answer.headers["location"] == f"{JOBS}/{sent.command.job_id}"
+    assert answer.headers["location"] == f"{JOBS}/{sent.command.target}"
     assert answer.headers["etag"] == '"2"'
-    assert answer.json()["id"] == sent.command.job_id
+    assert answer.json()["id"] == sent.command.target
     assert sent.reason == "asked by mail"
     assert sent.actor.kind is ActorKind.TOKEN
     assert sent.actor.role is Role.ADMIN
@@ -55,7 +55,7 @@ async def test_a_created_job_is_answered_with_its_place_and_version(
     assert sent.command.payload == {"format": "webp", "nothing": None}
     assert sent.command.run_at == run_at
     assert sent.command.timeout_ms == 1500
-    assert UUID(sent.command.job_id).version == 7
+    assert UUID(sent.command.target).version == 7
     assert UUID(sent.command_id).version == 7
 
 
@@ -84,7 +84,7 @@ async def test_every_action_sends_its_command(
     answer = await admin.request(method, f"{JOBS}/{job_id}{path}")
     assert answer.status_code == 200
     sent = gateway.jobs.commands[0]
-    assert (sent.command.type, sent.command.job_id) == (verb, job_id)
+    assert (sent.command.type, sent.command.target) == (verb, job_id)
     assert answer.json()["command_id"] == sent.command_id
     assert answer.json()["position"] == 7
     assert answer.json()["job"]["id"] == job_id
@@ -132,7 +132,7 @@ async def test_the_same_key_makes_the_same_command(gateway: Running, admin: http
     one, two, three = gateway.jobs.commands
     assert one.command_id == two.command_id == three.command_id
     assert one.body_digest == two.body_digest != three.body_digest
-    assert one.command.job_id != two.command.job_id
+    assert one.command.target != two.command.target
 
 
 async def test_the_same_key_of_somebody_else_or_for_something_else_is_another_command(gateway: Running) -> None:

@@ -151,7 +151,7 @@ async def test_an_action_becomes_a_command_with_its_reason_and_is_told(
     assert 'data-kind="done"' in answer.text
     [message] = gateway.jobs.commands
     assert type(message.command) is command
-    assert message.command.job_id == id_
+    assert message.command.target == id_
     assert message.reason == "too early"
     assert message.actor.role is Role.ADMIN
 

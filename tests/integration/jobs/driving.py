@@ -10,7 +10,7 @@ from jobplane.chassis import clock, queries
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor, ActorKind, Role
-from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob
+from jobplane.contracts.commands import AnyCommand, CancelJob, CreateJob
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage, CommandOutcome
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import History, JobPage, JobView
@@ -34,7 +34,7 @@ KIND = "test.echo"
 Reply = TypeVar("Reply", bound=BaseModel)
 
 
-def message(command: AnyJobCommand, **more: Any) -> CommandMessage:
+def message(command: AnyCommand, **more: Any) -> CommandMessage:
     """A command of an admin."""
     told: dict[str, Any] = {
         "command_id": CommandId(new_id()),
@@ -92,7 +92,7 @@ class Driver:
     owner_url: str
     name: str = "worker-1"
 
-    async def do(self, command: AnyJobCommand, **more: Any) -> CommandOutcome:
+    async def do(self, command: AnyCommand, **more: Any) -> CommandOutcome:
         """Send one command and wait for its outcome."""
         return (await send(self.gateway, message(command, **more)))[0]
 

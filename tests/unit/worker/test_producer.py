@@ -58,7 +58,7 @@ def test_every_option_reaches_the_command() -> None:
 def test_a_key_names_the_command_and_its_digest_the_wish() -> None:
     first, again, other = (message(key="4711", payload={"n": n}) for n in (1, 1, 2))
     assert first.command_id == again.command_id == other.command_id
-    assert first.command.job_id != again.command.job_id
+    assert first.command.target != again.command.target
     assert first.body_digest == again.body_digest != other.body_digest
     assert message("another", key="4711").command_id != first.command_id
     assert message().command_id != message().command_id

@@ -11,7 +11,7 @@ from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis.exchange import Parameter, Rows, Statement, exchange, rollback
-from jobplane.chassis.new_events import APPEND, NewEvent, append_parameters, record_at
+from jobplane.chassis.new_events import APPEND, HELD, NewEvent, append_parameters, record_at
 from jobplane.chassis.recent_events import RecentEvents
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import EventRecord
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 HALTED: Final = "journal_diverged"
 """Code of the error while writes are halted."""
 _APPEND_ALONE: Final = f"WITH {APPEND} SELECT base FROM head"  # noqa: S608 - constants
+_HOLD_ALONE: Final = f"WITH {HELD} SELECT base FROM head"  # noqa: S608 - constants
 _NOT_MIGRATED: Final = "journal_head is empty: the schema was not migrated"
 _FIGURES: Final = "pos, epoch, first_pos, halted"
 _SPACE: Final = 100_000
@@ -101,6 +102,16 @@ class Transaction:
         base = _base(await cursor.fetchall())
         self.head = base + len(events)
         return base + 1
+
+    async def require_writable(self) -> None:
+        """For a change without events: nothing is answered from a journal that may not be written.
+
+        Raises:
+            Unavailable: the journal is halted (`journal_diverged`).
+        """
+        self.locking(LockOrder.HEAD)
+        cursor = await self.conn.execute(_HOLD_ALONE, self._journal.known)
+        _base(await cursor.fetchall())
 
 
 class Exchange:

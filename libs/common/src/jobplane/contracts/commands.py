@@ -1,11 +1,12 @@
 """What can be asked of the jobs service over the command stream (workers use their own protocol)."""
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.message import Message
+from jobplane.contracts.queues import AnyQueueCommand
 from jobplane.contracts.subjects import QUEUE_PATTERN
 
 KIND_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
@@ -16,12 +17,23 @@ MAX_TIMEOUT_S: Final = 7 * 24 * 3600
 Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f,]+$")]
 
 
-class CreateJob(Message):
+class JobCommand(Message):
+    """Asks something of one job."""
+
+    TARGET: ClassVar[str] = "job"
+    job_id: JobId
+    """The job; of a new one chosen by the issuer: UUIDv7."""
+
+    @property
+    def target(self) -> str:
+        """What it is about."""
+        return self.job_id
+
+
+class CreateJob(JobCommand):
     """Accept a new job; where its unique key is taken the job that holds it is answered instead."""
 
     type: Literal["create"] = "create"
-    job_id: JobId
-    """Chosen by the issuer: UUIDv7."""
     kind: str = Field(pattern=KIND_PATTERN)
     """Which handler runs it."""
     payload: dict[str, JsonValue] = Field(default_factory=dict)
@@ -44,29 +56,26 @@ class CreateJob(Message):
     """A key in the object store, never a path or an address."""
 
 
-class RetryJob(Message):
+class RetryJob(JobCommand):
     """Run a FAILED job again: attempts start over, its history stays."""
 
     type: Literal["retry"] = "retry"
-    job_id: JobId
-    """The job."""
 
 
-class CancelJob(Message):
+class CancelJob(JobCommand):
     """Stop a PENDING or RUNNING job; a running one is fenced at once and its worker told."""
 
     type: Literal["cancel"] = "cancel"
-    job_id: JobId
-    """The job."""
 
 
-class ForceRunJob(Message):
+class ForceRunJob(JobCommand):
     """Run a PENDING job now, before all priorities."""
 
     type: Literal["run"] = "run"
-    job_id: JobId
-    """The job."""
 
 
 AnyJobCommand = CreateJob | RetryJob | CancelJob | ForceRunJob
+AnyDirective = AnyQueueCommand
+"""Commands about what is no job."""
+AnyCommand = AnyJobCommand | AnyDirective
 VERBS: Final = ("create", "retry", "cancel", "run")

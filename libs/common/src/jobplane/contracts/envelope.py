@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from pydantic import AwareDatetime, Field, JsonValue
 
 from jobplane.contracts.actors import Actor
-from jobplane.contracts.commands import AnyJobCommand
+from jobplane.contracts.commands import AnyCommand
 from jobplane.contracts.errors import InvalidMessage
 from jobplane.contracts.ids import CommandId, EventId, JobId, Position, Uuid
 from jobplane.contracts.jobs import JobView
@@ -47,7 +47,7 @@ class CommandMessage(Message):
 
     The same id with another digest is refused with `idempotency_key_reused`.
     """
-    command: AnyJobCommand = Field(discriminator="type")
+    command: AnyCommand = Field(discriminator="type")
     """What is wanted."""
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from jobplane.chassis import clock
 from jobplane.chassis.ids import new_id
-from jobplane.contracts.commands import AnyJobCommand
+from jobplane.contracts.commands import AnyCommand, AnyJobCommand
 from jobplane.contracts.envelope import CommandMessage, CommandOutcome
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId
@@ -113,7 +113,7 @@ def digest(wish: BaseModel | None, agreed: Terms) -> str:
 async def issue(
     gateway: Gateway,
     caller: Caller,
-    command: AnyJobCommand,
+    command: AnyCommand,
     *,
     reason: str | None = None,
     id_: CommandId | None = None,

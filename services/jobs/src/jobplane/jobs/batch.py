@@ -19,7 +19,7 @@ from jobplane.jobs.job import Meta, evolve
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import Changes, UniqueKey
-from jobplane.jobs.wishes import Settled, Wish
+from jobplane.jobs.wishes import Directive, Settled, Wish
 
 
 @dataclass(slots=True)
@@ -62,10 +62,7 @@ class Batch:
         if earlier is not None:
             return earlier if earlier.body_digest == delivered.body_digest else outcomes.KEY_REUSED
         if delivered.expires_at <= self.now:
-            return Rejected(
-                "command_expired",
-                "The command was not decided in time: look at the job, then send it again if it is still wanted.",
-            )
+            return outcomes.EXPIRED
         if held is not None and delivered.expected_version not in {None, held.job.version}:
             facts = {"version": held.job.version, "status": held.job.status.value, "position": held.position}
             return Rejected(
@@ -169,13 +166,18 @@ def refusal_events(batch: Batch, count: Callable[[tuple[str, str], Wish, datetim
     return found
 
 
-def refusal(wish: Wish, code: str, *, at: datetime, status: JobStatus | None = None, count: int = 1) -> NewEvent:
+def refusal(
+    wish: Wish | Directive, code: str, *, at: datetime, status: JobStatus | None = None, count: int = 1
+) -> NewEvent:
     """The event that says that a delivered command was refused, in a stream of its own.
 
     Not in one named by the command: when its outcome is forgotten, the command may come and be refused again.
     """
     verb = wish.delivered.verb if wish.delivered else "?"
-    body = CommandRefused(command=verb, code=code, target_id=wish.command.job_id, status=status, count=count)
+    target_type, target_id = wish.target
+    body = CommandRefused(
+        command=verb, code=code, target_type=target_type, target_id=target_id, status=status, count=count
+    )
     return NewEvent(
         stream_id=new_id(),
         version=1,

@@ -4,7 +4,7 @@ What cannot be read goes to the dead letters.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final
@@ -18,7 +18,7 @@ from jobplane.chassis.bus import Connection
 from jobplane.chassis.intake import Delivery
 from jobplane.chassis.journal import HALTED
 from jobplane.contracts.actors import ActorKind
-from jobplane.contracts.commands import CreateJob
+from jobplane.contracts.commands import AnyCommand, AnyDirective, CreateJob
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobView
@@ -29,11 +29,12 @@ from jobplane.jobs.leases import Leases
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.read_model import ReadModel, outcome, view
-from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
+from jobplane.jobs.wishes import Cause, Delivered, Directive, Settled, Wish
 
 log = structlog.get_logger()
 
 _HUMAN_ISSUER: Final = "gateway"
+CarryOut = Callable[[Directive], Awaitable[Stored]]
 _LONGEST_INBOX: Final = 256
 """The server cuts off whoever publishes to a subject of some thousand characters, with all that is on its way."""
 _SPEAKS_FOR: Final[Mapping[str, Collection[ActorKind]]] = {
@@ -48,7 +49,7 @@ _SPEAKS_FOR: Final[Mapping[str, Collection[ActorKind]]] = {
 class _Read:
     """A delivery that could be read."""
 
-    wish: Wish
+    asked: Wish | Directive
     reply_to: str | None
     traceparent: str | None
     shows_job: bool
@@ -56,17 +57,20 @@ class _Read:
 
     def begin(self, spans: ExitStack) -> None:
         """Begin the span of the decision, in the trace of the request; what it causes continues it."""
-        verb = self.wish.delivered.verb if self.wish.delivered else "?"
+        verb = self.asked.delivered.verb if self.asked.delivered else "?"
         parent = self.traceparent or ""  # none of its own: not a child of the command before it in the batch
         span = spans.enter_context(tracing.span(f"decide {verb}", traceparent=parent, kind=tracing.Kind.CONSUMER))
-        self.wish.cause = replace(self.wish.cause, traceparent=span.traceparent)
+        self.asked.cause = replace(self.asked.cause, traceparent=span.traceparent)
 
 
 class CommandHandler:
     """Settles command deliveries in micro-batches; see `chassis.intake.Handle`."""
 
-    def __init__(self, ledger: Ledger, leases: Leases, read_model: ReadModel, nc: Connection) -> None:
+    def __init__(
+        self, ledger: Ledger, leases: Leases, read_model: ReadModel, nc: Connection, carry_out: CarryOut
+    ) -> None:
         self._ledger = ledger
+        self._carry_out = carry_out
         self._leases = leases
         self._read_model = read_model
         self._nc = nc
@@ -86,13 +90,22 @@ class CommandHandler:
                 with ExitStack() as spans:
                     for item in read:
                         item.begin(spans)
-                    settled = await self._settle([item.wish for item in read])
+                    await self._decide(read)
             except Unavailable as error:
                 if error.code != HALTED:
                     raise
                 return await self._turn_away(read, verdicts, error)
-            await self._answer(read, settled)
         return verdicts
+
+    async def _decide(self, read: Sequence[_Read]) -> None:
+        """Those about jobs in one transaction, the others one by one."""
+        wishes = [(item, item.asked) for item in read if isinstance(item.asked, Wish)]
+        if wishes:
+            settled = await self._settle([wish for _, wish in wishes])
+            await self._answer([item for item, _ in wishes], settled)
+        for item in read:
+            if isinstance(item.asked, Directive):
+                await self._send([(item, await self._carry_out(item.asked), None)])
 
     async def _settle(self, wishes: Sequence[Wish]) -> list[Settled]:
         """Settle; workers that wait for jobs made here get them in the same transaction."""
@@ -129,8 +142,8 @@ class CommandHandler:
     async def _send(self, answers: Iterable[tuple[_Read, Stored, JobView | None]]) -> None:
         messages: list[tuple[str, None, bytes]] = []
         for item, stored, job in answers:
-            if item.reply_to and item.wish.delivered:
-                answer = outcome(item.wish.delivered.command_id, stored, job)
+            if item.reply_to and item.asked.delivered:
+                answer = outcome(item.asked.delivered.command_id, stored, job)
                 messages.append((item.reply_to, None, answer.model_dump_json(exclude_none=True).encode()))
         try:
             await self._nc.publish_all(messages)
@@ -168,13 +181,24 @@ def _read(delivery: Delivery) -> _Read:
         msg = f"a {message.command.type} command was sent as {delivery.subject}"
         raise InvalidMessage(msg)
     cause = Cause(message.actor, message.correlation_id, None, message.reason, message.causation_id)
-    wish = Wish(message.command, cause, delivered=_delivered(message))
-    if isinstance(message.command, CreateJob) and message.command.payload:
-        wish.body = bodies.seal(wish.event_id, message.command.payload)
+    return _Read(
+        _asked(message.command, cause, _delivered(message)),
+        _reply_to(delivery, issuer),
+        delivery.headers.get(TRACEPARENT),
+        issuer == _HUMAN_ISSUER,
+    )
+
+
+def _asked(command: AnyCommand, cause: Cause, delivered: Delivered) -> Wish | Directive:
+    if isinstance(command, AnyDirective):
+        return Directive(command, cause, delivered)
+    wish = Wish(command, cause, delivered=delivered)
+    if isinstance(command, CreateJob) and command.payload:
+        wish.body = bodies.seal(wish.event_id, command.payload)
         if len(wish.body.data) > MAX_PAYLOAD_BYTES:
             msg = f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes"
             raise InvalidMessage(msg)
-    return _Read(wish, _reply_to(delivery, issuer), delivery.headers.get(TRACEPARENT), issuer == _HUMAN_ISSUER)
+    return wish
 
 
 def _delivered(message: CommandMessage) -> Delivered:

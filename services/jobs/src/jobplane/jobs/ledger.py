@@ -16,12 +16,14 @@ from jobplane.contracts.commands import CreateJob, RetryJob
 from jobplane.jobs.batch import Batch, refusal, refusal_events
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import ById, Changes, Known, Selection, Store
-from jobplane.jobs.wishes import Settled, Wish
+from jobplane.jobs.wishes import Directive, Settled, Wish
 
 log = structlog.get_logger()
 
 _TRIES: Final = 5
 
+Refusals = Tally[tuple[str, str], Wish | Directive]
+"""Refused commands by actor and code."""
 Plan = Callable[[Sequence[Held], datetime], Sequence[Wish]]
 
 
@@ -31,7 +33,8 @@ class Ledger:
     def __init__(self, store: Store, after_commit: Callable[[Sequence[Settled]], None] = lambda _: None) -> None:
         self._store = store
         self._after_commit = after_commit
-        self.refusals: Tally[tuple[str, str], Wish] = Tally()
+        self.refusals: Refusals = Tally()
+        """Of commands of every sort."""
 
     async def settle(self, wishes: Sequence[Wish], then: Sequence[Wish] = ()) -> list[Settled]:
         """Decide wishes about jobs known by id, in order; one answer each, refusals included.
@@ -58,7 +61,7 @@ class Ledger:
             try:
                 settled = await self._write(selection, plan, known, presume=attempt == 1 and _all_new(known))
             except Exception as error:
-                if attempt == _TRIES or not _worth_repeating(error):
+                if attempt == _TRIES or not worth_repeating(error):
                     raise
                 log.info("ledger.repeated", error=type(error).__name__, attempt=attempt)
                 continue
@@ -100,7 +103,7 @@ class Ledger:
         return len(due)
 
 
-def _worth_repeating(error: Exception) -> bool:
+def worth_repeating(error: Exception) -> bool:
     """Whether the next try may succeed: it sees what the writer wrote that was faster."""
     return isinstance(error, UniqueViolation) or (database.transient(error) and not database.is_away(error))
 

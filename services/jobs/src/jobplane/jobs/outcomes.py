@@ -20,6 +20,11 @@ KEY_REUSED: Final = Rejected(
 )
 """Never stored: the outcome of the first request stays."""
 
+EXPIRED: Final = Rejected(
+    "command_expired",
+    "The command was not decided in time: look at the job, then send it again if it is still wanted.",
+)
+
 COLUMNS: Final = "command_id, body_digest, status, code, detail, facts, job_id, position"
 
 

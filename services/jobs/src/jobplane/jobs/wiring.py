@@ -28,6 +28,7 @@ from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
 from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, scheduler
 from jobplane.jobs.claims import Claims
+from jobplane.jobs.directives import Directives
 from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
 from jobplane.jobs.ledger import Ledger
@@ -114,7 +115,8 @@ class Wiring:
             reports.Reports(self._ledger),
             self._effects,
         )
-        handler = CommandHandler(self._ledger, self._leases, model, connections.intake)
+        directives = Directives(journal, self._ledger.refusals, {})
+        handler = CommandHandler(self._ledger, self._leases, model, connections.intake, directives.carry_out)
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
         )

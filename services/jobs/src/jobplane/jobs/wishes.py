@@ -5,6 +5,7 @@ from datetime import datetime
 
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor
+from jobplane.contracts.commands import AnyDirective
 from jobplane.contracts.job_events import AnyJobEvent, ErrorFact
 from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.decider import AnyCommand, Decision
@@ -49,6 +50,25 @@ class Wish:
     lease_request: str | None = None
     fences: str | None = None
     """Token of the run that this ends from outside: its worker is told."""
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """What it is about: sort and id."""
+        return "job", self.command.job_id
+
+
+@dataclass(slots=True)
+class Directive:
+    """A delivered command about what is no job; see `directives`."""
+
+    command: AnyDirective
+    cause: Cause
+    delivered: Delivered
+
+    @property
+    def target(self) -> tuple[str, str]:
+        """What it is about: sort and id."""
+        return self.command.TARGET, self.command.target
 
 
 @dataclass(slots=True)
