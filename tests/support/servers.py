@@ -2,12 +2,17 @@
 
 import itertools
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+from psycopg_pool import AsyncConnectionPool
 
+from jobplane.chassis import bus as buses
+from jobplane.chassis import database as databases
 from jobplane.contracts.topology import USERS, UserSpec
 from jobplane.local import credentials, migrate, nats, ports, postgres, roles
 from jobplane.local.credentials import OWNER, role_of
@@ -34,6 +39,15 @@ class Database:
     def owner_url(self) -> str:
         """As the role that migrates and owns the tables."""
         return self._url(OWNER)
+
+    @asynccontextmanager
+    async def pool(self, service: str) -> AsyncIterator[AsyncConnectionPool]:
+        """Connections with the rights of one service, closed at the end."""
+        opened = await databases.open_pool(self.url(service), schema=service, service=service)
+        try:
+            yield opened
+        finally:
+            await opened.close()
 
     def url(self, service: str) -> str:
         """As the role of one service (`jobs`, `audit`, `health`, `gateway`)."""
@@ -145,6 +159,15 @@ class Bus:
         if self.server is not None:
             self.server.process.send_signal(signal.SIGKILL)
             self.server.process.wait()
+
+    @asynccontextmanager
+    async def connected(self, user: str) -> AsyncIterator[buses.Connection]:
+        """A connection of one of the real users, or of `test`, closed at the end."""
+        connection = await buses.connect(self.url(user), user=user, name=f"a test as {user}")
+        try:
+            yield connection
+        finally:
+            await buses.close(connection)
 
     def url(self, user: str) -> str:
         """As one of the real users of `contracts.topology`, or as `test`, who may do everything."""

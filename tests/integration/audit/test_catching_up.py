@@ -93,9 +93,8 @@ def other_database(migrated_template: Database) -> Iterator[Database]:
 @pytest.fixture
 async def anybody(bus: Bus) -> AsyncIterator[Connection]:
     """May do everything."""
-    nc = await buses.connect(bus.url("test"), user="test", name="anybody")
-    yield nc
-    await buses.close(nc)
+    async with bus.connected("test") as nc:
+        yield nc
 
 
 @pytest.mark.parametrize("seen", [0, 1])

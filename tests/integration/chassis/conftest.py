@@ -7,7 +7,6 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
@@ -23,9 +22,8 @@ from tests.support.servers import Bus, Database
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[AsyncConnectionPool]:
     """Connections with the rights of the jobs service, whose schema has a journal."""
-    opened = await databases.open_pool(database.url("jobs"), schema="jobs", service="jobs")
-    yield opened
-    await opened.close()
+    async with database.pool("jobs") as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -37,17 +35,15 @@ def journal(pool: AsyncConnectionPool) -> Journal:
 @pytest.fixture
 async def reading(bus: Bus) -> AsyncIterator[Connection]:
     """A connection that may read every stream."""
-    connection = await buses.connect(bus.url("test"), user="test", name="reading")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("test") as connection:
+        yield connection
 
 
 @pytest.fixture
 async def relaying(bus: Bus) -> AsyncIterator[Connection]:
     """A connection with the rights of the relay of jobs."""
-    connection = await buses.connect(bus.url("jobs-relay"), user="jobs-relay", name="relaying")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("jobs-relay") as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -65,9 +61,8 @@ def rows(database: Database) -> Rows:
 @pytest.fixture
 async def following(bus: Bus) -> AsyncIterator[Connection]:
     """A connection with the rights of whoever reads for audit."""
-    connection = await buses.connect(bus.url("audit-reader"), user="audit-reader", name="following")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("audit-reader") as connection:
+        yield connection
 
 
 @pytest.fixture

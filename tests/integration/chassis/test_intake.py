@@ -51,9 +51,8 @@ def desk() -> Desk:
 async def taking(bus: Bus) -> AsyncIterator[Connection]:
     """A connection that may take commands of jobs."""
     await ensure_streams(bus)
-    connection = await buses.connect(bus.url("jobs-intake"), user="jobs-intake", name="taking")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("jobs-intake") as connection:
+        yield connection
 
 
 @pytest.fixture
@@ -103,12 +102,13 @@ async def state(reading: Connection, stream: str) -> dict[str, Any]:
 
 
 async def waiting(reading: Connection) -> int:
-    """How many commands are not acknowledged."""
+    """How many commands are not acknowledged; a consumer may be late to count what the stream has just taken."""
+    stream = await state(reading, JOBS_INTAKE.stream)
     place = f"{JOBS_INTAKE.stream}.{JOBS_INTAKE.name}"
     info = json.loads((await reading.request(f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=2)).data)
     if "error" in info:  # nobody has looked at any of them yet
-        return int((await state(reading, JOBS_INTAKE.stream))["messages"])
-    return int(info["num_pending"] + info["num_ack_pending"])
+        return int(stream["messages"])
+    return int(stream["last_seq"] - info["delivered"]["stream_seq"] + info["num_ack_pending"])
 
 
 async def empty(reading: Connection) -> bool:

@@ -1,13 +1,10 @@
 """Pages of a journal: events exactly as the bus carries them, for those who may ask."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import bus as buses
 from jobplane.chassis import journal_pages
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
@@ -20,15 +17,6 @@ from tests.integration.chassis.writing import append, event, fill, with_reason
 from tests.support.retention import assert_as_stored
 from tests.support.servers import Bus
 from tests.support.waiting import eventually
-
-
-@asynccontextmanager
-async def connected(bus: Bus, user: str) -> AsyncIterator[Connection]:
-    nc = await buses.connect(bus.url(user), user=user, name=f"test {user}")
-    try:
-        yield nc
-    finally:
-        await buses.close(nc)
 
 
 async def test_events_from_pages_are_those_of_the_stream(
@@ -76,7 +64,7 @@ async def test_an_event_that_is_larger_than_a_page_has_one_for_itself(
 @pytest.mark.parametrize("user", ["gateway", "health-reader", "audit-reader"])
 async def test_who_may_ask_for_pages(bus: Bus, journal: Journal, user: str) -> None:
     await fill(journal, 2)
-    async with connected(bus, user) as nc, owner(bus, journal):
+    async with bus.connected(user) as nc, owner(bus, journal):
         page = await journal_pages.ask(nc, EVT_JOBS, 1, 500)
         assert [one.position for one in page.events] == [2]
         assert json.loads(page.events[0].data)["n"] == 1
@@ -86,7 +74,7 @@ async def test_who_may_ask_for_pages(bus: Bus, journal: Journal, user: str) -> N
 async def test_readers_may_not_ask_for_anything_else(bus: Bus, user: str) -> None:
     allowed = f"jobs.query.{JOURNAL_PAGE}"
     heard: list[str] = []
-    async with connected(bus, user) as nc, connected(bus, "test") as test:
+    async with bus.connected(user) as nc, bus.connected("test") as test:
         await test.subscribe_sink("*.query.*", lambda subject, *_: heard.append(subject))
         await test.flush()
         for subject in ("jobs.query.list", "jobs.query.detail", "audit.query.list", "gateway.query.list", allowed):

@@ -161,3 +161,36 @@ async def test_a_bus_that_goes_away_is_unavailable(topology: Connection, bus: Bu
     bus.kill()
     with pytest.raises(Unavailable):
         await streams.ensure(topology, "jobs")
+
+
+class Failing:
+    """A server that fails so many creations of a consumer before it does as it is asked."""
+
+    def __init__(self, nc: Connection, times: int) -> None:
+        self._request = nc.request
+        self.times = times
+
+    async def request(self, subject: str, payload: bytes = b"", timeout: float = 1.0) -> Msg:
+        answer = await self._request(subject, payload, timeout) if not self._fails(subject) else None
+        if answer is None:
+            self.times -= 1
+            error = {"code": 500, "err_code": 10104, "description": "error creating store for consumer"}
+            answer = Msg(_client=None, data=json.dumps({"error": error}).encode())  # type: ignore[arg-type]
+        return answer
+
+    def _fails(self, subject: str) -> bool:
+        return ".CONSUMER.CREATE." in subject and self.times > 0
+
+
+async def test_a_server_that_fails_is_asked_again(topology: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = Failing(topology, 2)
+    monkeypatch.setattr(topology, "request", failing.request)
+    assert await streams.ensure(topology, "jobs") == []
+    assert failing.times == 0
+    assert await streams.differences(topology, JOBS_INTAKE) == {}
+
+
+async def test_a_server_that_goes_on_failing_is_away(topology: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology, "request", Failing(topology, 1000).request)
+    with pytest.raises(Unavailable, match="error creating store for consumer"):
+        await streams.ensure(topology, "jobs")

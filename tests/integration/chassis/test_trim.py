@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from nats.aio.msg import Msg
 
-from jobplane.chassis import bus as buses
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.trim import Trim
 from jobplane.contracts.errors import Unavailable
@@ -21,16 +20,14 @@ from tests.support.waiting import eventually
 async def nc(bus: Bus) -> AsyncIterator[Connection]:
     """The one that takes commands."""
     await ensure_streams(bus)
-    connection = await buses.connect(bus.url("jobs-intake"), user="jobs-intake", name="taking")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("jobs-intake") as connection:
+        yield connection
 
 
 @pytest.fixture
 async def gateway(bus: Bus) -> AsyncIterator[Connection]:
-    connection = await buses.connect(bus.url("gateway"), user="gateway", name="asking")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("gateway") as connection:
+        yield connection
 
 
 class Taken:

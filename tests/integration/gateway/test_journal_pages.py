@@ -18,9 +18,8 @@ from tests.support.waiting import eventually
 @pytest.fixture
 async def anybody(bus: Bus) -> AsyncIterator[Connection]:
     """May do everything."""
-    nc = await buses.connect(bus.url("test"), user="test", name="anybody")
-    yield nc
-    await buses.close(nc)
+    async with bus.connected("test") as nc:
+        yield nc
 
 
 async def test_a_page_has_what_the_stream_has(gateway: Running, bus: Bus, anybody: Connection) -> None:

@@ -6,7 +6,6 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import bus as buses
-from jobplane.chassis import database as databases
 from jobplane.chassis import queries
 from jobplane.chassis.bus import Connection
 from jobplane.contracts.ids import Position
@@ -20,9 +19,8 @@ Connect = Callable[[str], Awaitable[Connection]]
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[AsyncConnectionPool]:
-    opened = await databases.open_pool(database.url("health"), schema="health", service="health")
-    yield opened
-    await opened.close()
+    async with database.pool("health") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest_asyncio
 from nats.errors import Error as NatsError
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
@@ -85,17 +84,15 @@ def bus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bus]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def gateway(bus: Bus) -> AsyncIterator[Connection]:
     """A connection with the gateway's rights."""
-    connection = await buses.connect(bus.url("gateway"), user="gateway", name="test gateway")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("gateway") as connection:
+        yield connection
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def worker(bus: Bus) -> AsyncIterator[Connection]:
     """A connection with a worker's rights."""
-    connection = await buses.connect(bus.url("worker"), user="worker", name="test worker")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("worker") as connection:
+        yield connection
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

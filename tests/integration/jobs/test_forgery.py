@@ -24,9 +24,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def anybody(bus: Bus) -> AsyncIterator[Connection]:
     """May do everything: watches, and plays users with rights that nobody has."""
-    connection = await buses.connect(bus.url("test"), user="test", name="anybody")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("test") as connection:
+        yield connection
 
 
 async def state(anybody: Connection, stream: str) -> dict[str, Any]:

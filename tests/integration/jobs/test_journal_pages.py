@@ -22,9 +22,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def anybody(bus: Bus) -> AsyncIterator[Connection]:
     """May do everything."""
-    connection = await buses.connect(bus.url("test"), user="test", name="anybody")
-    yield connection
-    await buses.close(connection)
+    async with bus.connected("test") as connection:
+        yield connection
 
 
 @pytest.mark.parametrize("user", ["audit-reader", "health-reader"])

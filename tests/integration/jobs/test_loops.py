@@ -8,7 +8,6 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock
-from jobplane.chassis import database as databases
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.commands import CancelJob, ForceRunJob
 from jobplane.contracts.ids import JobId
@@ -44,9 +43,8 @@ def database(migrated_template: Database) -> Iterator[Database]:
 
 @pytest.fixture
 async def pool(database: Database) -> AsyncIterator[AsyncConnectionPool]:
-    opened = await databases.open_pool(database.url("jobs"), schema="jobs", service="jobs")
-    yield opened
-    await opened.close()
+    async with database.pool("jobs") as opened:
+        yield opened
 
 
 @pytest.fixture

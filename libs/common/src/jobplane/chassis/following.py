@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
 from nats.aio.client import Client
 from psycopg_pool import AsyncConnectionPool
@@ -22,6 +22,14 @@ class Following:
         self._nc = nc
         self._projections = projections
         self._dead = 0
+
+    async def __aenter__(self) -> Self:
+        """Follow every stream until the end of the block."""
+        self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     def start(self) -> None:
         """Begin to follow every stream."""

@@ -25,6 +25,8 @@ _STREAM_NOT_FOUND: Final = 10059
 _CONSUMER_NOT_FOUND: Final = 10014
 _EXISTS_OTHERWISE: Final = frozenset({10058, 10148})  # somebody created it at the same time
 _NOT_YET: Final = frozenset({10008, 10039, 10076})  # a server that is still starting, a cluster without a leader
+_SERVER_FAILED: Final = 500  # e.g. it is still removing the files of what was deleted under the same name
+_FAILURES: Final = 20
 FATAL: Final = ("subjects", "retention", "storage")
 """Settings of a stream that stop the start when they differ."""
 
@@ -221,6 +223,7 @@ async def _create(nc: Client, call: str, request: Config) -> bool:
 
 async def _api(nc: Client, call: str, request: Config | None = None) -> Config:
     payload = json.dumps(request).encode() if request is not None else b""
+    failures = 0
     while True:
         try:
             answer = json.loads((await nc.request(f"$JS.API.{call}", payload, timeout=_TIMEOUT_S)).data)
@@ -231,5 +234,9 @@ async def _api(nc: Client, call: str, request: Config | None = None) -> Config:
         if "error" not in answer:
             return dict(answer)
         if answer["error"].get("err_code") not in _NOT_YET:
-            raise _ApiError(call, answer["error"])
+            if answer["error"].get("code") != _SERVER_FAILED:
+                raise _ApiError(call, answer["error"])
+            failures += 1
+            if failures == _FAILURES:
+                raise Unavailable(str(_ApiError(call, answer["error"])), code="bus_unavailable")
         await asyncio.sleep(_POLL_S)

@@ -1,15 +1,13 @@
 """The audit service as a process: settings, connections, projections, queries, until it is told to stop."""
 
 import asyncio
-from contextlib import AsyncExitStack
 
 from jobplane.audit.handlers import Handlers
 from jobplane.audit.settings import AuditSettings
 from jobplane.audit.subscribers import projections
-from jobplane.chassis import bus, database, migrations, process, queries, settings
+from jobplane.chassis import deriving, process, queries, settings
 from jobplane.chassis.following import Following
-from jobplane.chassis.heartbeat import Heartbeat
-from jobplane.chassis.probe import Probe
+from jobplane.chassis.queries import Broker
 from jobplane.contracts.audit import AuditQuery
 
 SERVICE = "audit"
@@ -17,36 +15,13 @@ SERVICE = "audit"
 
 async def run(told: AuditSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
-    async with AsyncExitStack() as ending:
-        pool = await database.open_pool(told.database_url.get_secret_value(), schema=SERVICE, service=SERVICE)
-        ending.push_async_callback(pool.close)
-        await migrations.require_current(pool, SERVICE)
-        nc = await bus.connect(told.reader_nats_url.get_secret_value(), user="audit-reader", name=told.instance)
-        ending.push_async_callback(bus.close, nc)
+    async with deriving.opened(told, SERVICE) as (pool, nc), Following(pool, nc, projections(pool, nc)) as following:
 
-        following = Following(pool, nc, projections(pool, nc))
-        following.start()
-        ending.push_async_callback(following.stop)
+        def answer(broker: Broker) -> None:
+            queries.serve(broker, SERVICE, "list", AuditQuery, Handlers(pool).list)
 
-        answering = queries.broker(told.nats_url.get_secret_value(), SERVICE, told.instance)
-        queries.serve(answering, SERVICE, "list", AuditQuery, Handlers(pool).list)
-        await answering.start()
-        ending.push_async_callback(answering.stop)
-
-        heartbeat = Heartbeat(
-            nc,
-            SERVICE,
-            told.instance,
-            ready=following.ready,
-            pool=lambda: database.pool_figures(pool),
-            detail=following.detail,
-        )
-        heartbeat.start()
-        ending.push_async_callback(heartbeat.stop)
-        probe = Probe(told.probe_port, following.ready)
-        await probe.start()
-        ending.push_async_callback(probe.stop)
-        await stop.wait()
+        async with deriving.serving(told, SERVICE, pool, nc, following, answer):
+            await stop.wait()
 
 
 def main() -> None:

@@ -1,12 +1,7 @@
 """What the audit service is told at its start."""
 
-from pydantic import SecretStr
-
-from jobplane.chassis.settings import ServiceSettings
+from jobplane.chassis.deriving import DerivingSettings
 
 
-class AuditSettings(ServiceSettings):
+class AuditSettings(DerivingSettings):
     """Read once from the environment."""
-
-    reader_nats_url: SecretStr
-    """``nats://user:password@host:port`` of the user that reads the event streams."""

@@ -5,11 +5,10 @@ from contextlib import AsyncExitStack
 
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.chassis import bus, clock, database, migrations, process, queries, settings
+from jobplane.chassis import clock, deriving, process, queries, settings
 from jobplane.chassis.following import Following
-from jobplane.chassis.heartbeat import Heartbeat
 from jobplane.chassis.loops import Loop
-from jobplane.chassis.probe import Probe
+from jobplane.chassis.queries import Broker
 from jobplane.contracts.queries import Nothing
 from jobplane.contracts.topology import EVT_JOBS
 from jobplane.health import history
@@ -25,17 +24,10 @@ _PRUNE_EVERY_S = 3600
 async def run(told: HealthSettings, stop: asyncio.Event) -> None:
     """Serve until `stop` is set."""
     async with AsyncExitStack() as ending:
-        pool = await database.open_pool(told.database_url.get_secret_value(), schema=SERVICE, service=SERVICE)
-        ending.push_async_callback(pool.close)
-        await migrations.require_current(pool, SERVICE)
-        nc = await bus.connect(told.reader_nats_url.get_secret_value(), user="health-reader", name=told.instance)
-        ending.push_async_callback(bus.close, nc)
-
+        pool, nc = await ending.enter_async_context(deriving.opened(told, SERVICE))
         listener = Listener()
         await listener.listen(nc)
-        following = Following(pool, nc, {EVT_JOBS: projection(pool, nc)})
-        following.start()
-        ending.push_async_callback(following.stop)
+        following = await ending.enter_async_context(Following(pool, nc, {EVT_JOBS: projection(pool, nc)}))
         checkup = Checkup(pool, nc, listener)
         for loop in (
             Loop("checkup", checkup.run_once, told.checkup_every_s),
@@ -44,25 +36,11 @@ async def run(told: HealthSettings, stop: asyncio.Event) -> None:
             loop.start()
             ending.push_async_callback(loop.stop)
 
-        answering = queries.broker(told.nats_url.get_secret_value(), SERVICE, told.instance)
-        queries.serve(answering, SERVICE, "detailed", Nothing, Handlers(checkup).detailed)
-        await answering.start()
-        ending.push_async_callback(answering.stop)
+        def answer(broker: Broker) -> None:
+            queries.serve(broker, SERVICE, "detailed", Nothing, Handlers(checkup).detailed)
 
-        heartbeat = Heartbeat(
-            nc,
-            SERVICE,
-            told.instance,
-            ready=following.ready,
-            pool=lambda: database.pool_figures(pool),
-            detail=following.detail,
-        )
-        heartbeat.start()
-        ending.push_async_callback(heartbeat.stop)
-        probe = Probe(told.probe_port, following.ready)
-        await probe.start()
-        ending.push_async_callback(probe.stop)
-        await stop.wait()
+        async with deriving.serving(told, SERVICE, pool, nc, following, answer):
+            await stop.wait()
 
 
 async def prune(pool: AsyncConnectionPool) -> int:
