@@ -3,6 +3,7 @@
 from pydantic import Field, SecretStr
 
 from jobplane.chassis.settings import ServiceSettings
+from jobplane.jobs.redaction import DEFAULT_KEYS, Redaction
 
 
 class Settings(ServiceSettings):
@@ -18,3 +19,12 @@ class Settings(ServiceSettings):
     """Database connections at most."""
     lease_ms: int = Field(default=30_000, ge=1_000, le=3_600_000)
     """The lease that workers are expected to ask for: beats count as servable again after an outage for so long."""
+    redacted_keys: str = DEFAULT_KEYS
+    """Keys of payloads, separated by commas: whatever stands below a key that contains one cannot be searched."""
+    search_timeout_ms: int = Field(default=2000, ge=50, le=30_000)
+    """A search that takes longer is given up."""
+
+    @property
+    def redaction(self) -> Redaction:
+        """What nobody may search."""
+        return Redaction.of(self.redacted_keys.split(","))

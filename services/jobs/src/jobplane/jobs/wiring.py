@@ -26,7 +26,7 @@ from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
-from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, scheduler
+from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, scheduler, search_index
 from jobplane.jobs.claims import Claims
 from jobplane.jobs.directives import Directives
 from jobplane.jobs.effects import Effects, waiting
@@ -129,6 +129,7 @@ class Wiring:
             subject_of=subject_of,
             relayed=lambda: self._relay.relayed,
         )
+        self._search_index = search_index.SearchIndex(pool, settings.redaction)
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
         self._loops = self._make_loops()
@@ -199,6 +200,7 @@ class Wiring:
             self._scheduling,
             Loop("beat service", served.run_once, served.every_s),
             Loop("rescuer", rescuer.Rescuer(self._ledger, self._pool).run_once, rescuer.EVERY_S),
+            Loop("search index", self._search_index.run_once, search_index.EVERY_S),
             Loop("pruner", pruner.Pruner(self._pool).run_once, pruner.EVERY_S),
             Loop("trim", Trim(self._bus.intake, JOBS_INTAKE, lambda: self._intake.acknowledged).run_once, trim.EVERY_S),
             Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),
