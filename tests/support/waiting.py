@@ -30,10 +30,10 @@ class _Watch:
 
 
 @overload
-async def eventually(predicate: Callable[[], Awaitable[T | None]], timeout: float = 5.0) -> T: ...
+async def eventually(predicate: Callable[[], Awaitable[T | None]], timeout: float = 15.0) -> T: ...
 @overload
-async def eventually(predicate: Callable[[], T | None], timeout: float = 5.0) -> T: ...
-async def eventually(predicate: Callable[[], T | Awaitable[T | None] | None], timeout: float = 5.0) -> T:
+async def eventually(predicate: Callable[[], T | None], timeout: float = 15.0) -> T: ...
+async def eventually(predicate: Callable[[], T | Awaitable[T | None] | None], timeout: float = 15.0) -> T:
     """The first true answer of `predicate` (sync or async; a failed assertion inside counts as "not yet")."""
     watch = _Watch(timeout)
     while True:
@@ -56,7 +56,7 @@ async def _pause() -> None:
     await turn
 
 
-def eventually_sync(predicate: Callable[[], T | None], timeout: float = 5.0) -> T:
+def eventually_sync(predicate: Callable[[], T | None], timeout: float = 15.0) -> T:
     """The same, for tests of whole processes."""
     watch = _Watch(timeout)
     while True:

@@ -60,11 +60,11 @@ async def impatient(bus: Bus, taking: Connection) -> None:
     """What is not acknowledged comes again soon."""
     nc = await buses.connect(bus.url("test"), user="test", name="test")
     place = f"{JOBS_INTAKE.stream}.{JOBS_INTAKE.name}"
-    found = json.loads((await nc.request(f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=2)).data)
+    found = json.loads((await nc.request(f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=10)).data)
     config = found["config"] | {"backoff": [PATIENCE_NS] * 3, "ack_wait": PATIENCE_NS}
     wanted = json.dumps({"stream_name": JOBS_INTAKE.stream, "config": config, "action": "update"}).encode()
     place = f"{place}.{JOBS_INTAKE.filter_subject}"
-    answer = await nc.request(f"$JS.API.CONSUMER.CREATE.{place}", wanted, timeout=2)
+    answer = await nc.request(f"$JS.API.CONSUMER.CREATE.{place}", wanted, timeout=10)
     assert b'"error"' not in answer.data, answer.data
     await buses.close(nc)
 
@@ -91,12 +91,12 @@ async def running(nc: Connection, desk: Desk, **more: Any) -> AsyncIterator[Inta
 
 async def send(reading: Connection, *texts: str) -> None:
     for text in texts:
-        answer = await reading.request("jobs.cmd.gateway.create", text.encode(), timeout=2)
+        answer = await reading.request("jobs.cmd.gateway.create", text.encode(), timeout=10)
         assert b'"seq"' in answer.data, answer.data
 
 
 async def state(reading: Connection, stream: str) -> dict[str, Any]:
-    answer = await reading.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=2)
+    answer = await reading.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=10)
     found: dict[str, Any] = json.loads(answer.data)["state"]
     return found
 
@@ -105,7 +105,7 @@ async def waiting(reading: Connection) -> int:
     """How many commands are not acknowledged; a consumer may be late to count what the stream has just taken."""
     stream = await state(reading, JOBS_INTAKE.stream)
     place = f"{JOBS_INTAKE.stream}.{JOBS_INTAKE.name}"
-    info = json.loads((await reading.request(f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=2)).data)
+    info = json.loads((await reading.request(f"$JS.API.CONSUMER.INFO.{place}", b"", timeout=10)).data)
     if "error" in info:  # nobody has looked at any of them yet
         return int(stream["messages"])
     return int(stream["last_seq"] - info["delivered"]["stream_seq"] + info["num_ack_pending"])
@@ -144,7 +144,7 @@ async def test_poison_is_dead_lettered_with_its_reason_and_the_others_pass(
     desk.verdict = lambda text: InvalidMessage("not a\nword: ü") if text == "poison" else None
     await send(reading, "a", "poison", "b")
     headers = {"Nats-Msg-Id": "1", "traceparent": "00-1-2-01"}
-    await reading.request("jobs.cmd.gateway.create", b"poison", headers=headers, timeout=2)
+    await reading.request("jobs.cmd.gateway.create", b"poison", headers=headers, timeout=10)
     async with running(taking, desk):
         await eventually(lambda: empty(reading))
         await send(reading, "c")
@@ -227,7 +227,7 @@ async def test_what_cannot_be_dead_lettered_stays(
     impatient: None, taking: Connection, reading: Connection, desk: Desk, bus: Bus
 ) -> None:
     desk.verdict = lambda _text: InvalidMessage("poison")
-    await reading.request("$JS.API.STREAM.DELETE.DLQ", b"", timeout=2)
+    await reading.request("$JS.API.STREAM.DELETE.DLQ", b"", timeout=10)
     await send(reading, "poison")
     async with running(taking, desk):
         await eventually(lambda: desk.batches)
@@ -278,7 +278,7 @@ async def test_a_consumer_that_was_deleted_is_made_anew(
     async with running(taking, desk, repair=repair):
         await send(reading, "a")
         await eventually(lambda: empty(reading))
-        await reading.request("$JS.API.CONSUMER.DELETE.CMD.jobs", b"", timeout=2)
+        await reading.request("$JS.API.CONSUMER.DELETE.CMD.jobs", b"", timeout=10)
         await eventually(lambda: repairs)
         await send(reading, "b")
         await eventually(lambda: empty(reading))

@@ -112,9 +112,9 @@ async def test_a_checkpoint_that_somebody_moved_is_not_moved_back(
 
 async def test_a_hole_halts(reading: Connection, journal: Journal, relay: Relay, make: Make, rows: Rows) -> None:
     config = b'{"name":"EVT_JOBS","subjects":["jobs.evt.>"],"allow_atomic":true,"allow_direct":true}'
-    await reading.request("$JS.API.STREAM.CREATE.EVT_JOBS", config, timeout=2)
+    await reading.request("$JS.API.STREAM.CREATE.EVT_JOBS", config, timeout=10)
     await publish(journal, relay, 5)
-    await reading.request("$JS.API.STREAM.MSG.DELETE.EVT_JOBS", b'{"seq":3}', timeout=2)
+    await reading.request("$JS.API.STREAM.MSG.DELETE.EVT_JOBS", b'{"seq":3}', timeout=10)
     projection = make()
     await eventually(lambda: projection.halted)
     assert projection.halted == "EVT_JOBS has 4 where 3 comes next"
@@ -126,7 +126,7 @@ async def test_an_event_that_cannot_be_read_halts_unless_it_can_be_buried(
     reading: Connection, journal: Journal, relay: Relay, make: Make, rows: Rows
 ) -> None:
     await publish(journal, relay, 2)
-    await reading.request("jobs.evt.0._.forged", b"no event", timeout=2)
+    await reading.request("jobs.evt.0._.forged", b"no event", timeout=10)
     halting = make()
     await eventually(lambda: halting.halted)
     assert "3" in (halting.halted or "")

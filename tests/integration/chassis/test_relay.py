@@ -276,7 +276,7 @@ async def test_a_database_restored_from_a_backup_halts_all_writes(
 async def test_a_stranger_in_the_stream_halts_all_writes(journal: Journal, relay: Relay, reading: Connection) -> None:
     await fill(journal, 2)
     await relay.run_once()
-    await reading.request("jobs.evt.0._.forged", b"{}", timeout=2)
+    await reading.request("jobs.evt.0._.forged", b"{}", timeout=10)
     await fill(journal, 1)
     async with running(relay):
         await eventually(lambda: _halted(journal))
@@ -288,9 +288,9 @@ async def test_the_stream_may_have_forgotten_its_last_event(
     """After retention: empty, yet numbered."""
     await fill(journal, 3)
     await relay.run_once()
-    await reading.request("$JS.API.STREAM.DELETE.EVT_JOBS", b"", timeout=2)
+    await reading.request("$JS.API.STREAM.DELETE.EVT_JOBS", b"", timeout=10)
     config = b'{"name":"EVT_JOBS","subjects":["jobs.evt.>"],"first_seq":4,"allow_atomic":true,"allow_direct":true}'
-    await reading.request("$JS.API.STREAM.CREATE.EVT_JOBS", config, timeout=2)
+    await reading.request("$JS.API.STREAM.CREATE.EVT_JOBS", config, timeout=10)
     await fill(journal, 1)
     relay.recheck()
     assert await relay.run_once() == 1

@@ -29,7 +29,7 @@ async def anybody(bus: Bus) -> AsyncIterator[Connection]:
 
 
 async def state(anybody: Connection, stream: str) -> dict[str, Any]:
-    found = json.loads((await anybody.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=2)).data)
+    found = json.loads((await anybody.request(f"$JS.API.STREAM.INFO.{stream}", b"", timeout=10)).data)
     return dict(found["state"])
 
 
