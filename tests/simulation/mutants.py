@@ -14,7 +14,7 @@ from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.workers import LeasedJob
-from jobplane.jobs import claims, decider, leases, ledger
+from jobplane.jobs import claims, leases, ledger, runs
 from jobplane.jobs.decider import Context, Decision, LeaseLost, Report
 from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Ledger
@@ -36,9 +36,9 @@ def the_token_is_not_compared() -> AbstractContextManager[object]:
     """Any worker may end any run."""
 
     def report(command: Report, state: Job, context: Context) -> Decision:
-        return decider._run_ended(command, state, context) if state.status is JobStatus.RUNNING else LeaseLost()
+        return runs._run_ended(command, state, context) if state.status is JobStatus.RUNNING else LeaseLost()
 
-    return _patched((decider, "_report", report))
+    return _patched((runs, "_report", report))
 
 
 def a_rollback_keeps_its_positions() -> AbstractContextManager[object]:
@@ -107,12 +107,12 @@ def leases_expire_early() -> AbstractContextManager[object]:
     return _patched(
         (MemoryDatabase, "is_due", early),
         (MemoryDatabase, "_workers_were_heard", lambda _self, _job, _now: True),
-        (decider, "_expire", partial(_expire_unchecked, decider._expire)),
+        (runs, "_expire", partial(_expire_unchecked, runs._expire)),
     )
 
 
-def _expire_unchecked(expire: Callable[..., Decision], command: decider.ExpireLease, *more: Any) -> Decision:
-    return expire(decider.ExpireLease(command.job_id, command.lease_ends_at - timedelta(days=1)), *more)
+def _expire_unchecked(expire: Callable[..., Decision], command: runs.ExpireLease, *more: Any) -> Decision:
+    return expire(runs.ExpireLease(command.job_id, command.lease_ends_at - timedelta(days=1)), *more)
 
 
 def counters_survive_a_rollback() -> AbstractContextManager[object]:
@@ -160,13 +160,13 @@ def a_cancel_does_not_fence() -> AbstractContextManager[object]:
 
     def report(command: Report, state: Job, context: Context) -> Decision:
         if command.token == state.stop_token:
-            return decider._run_ended(command, state, context)
+            return runs._run_ended(command, state, context)
         return _REPORT(command, state, context)
 
-    return _patched((decider, "_report", report))
+    return _patched((runs, "_report", report))
 
 
-_REPORT: Final = decider._report
+_REPORT: Final = runs._report
 
 MUTANTS: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str]]] = {
     mutant.__name__: (mutant, caught_by)

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 from pydantic import JsonValue
 
 from jobplane.contracts.ids import JobId
-from jobplane.jobs.decider import AlreadyThere, Rejected
+from jobplane.jobs.decisions import AlreadyThere, Rejected
 
 if TYPE_CHECKING:
     from jobplane.jobs.wishes import Settled
