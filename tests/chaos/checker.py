@@ -15,7 +15,9 @@ from tests.chaos.fold import BrokenHistory, differences, fold
 from tests.chaos.history import Record
 
 CONTROLS: Final = {"create": "job.created.v1", "retry": "job.retried.v1", "cancel": "job.cancelled.v1"} | {
-    "run": "job.force_run.v1"
+    "run": "job.force_run.v1",
+    "restore": "job.restored.v1",
+    "edit": "job.edited.v1",
 }
 _ENDS: Final = frozenset({"job.completed.v1", "job.failed.v1", "job.released.v1", "job.orphaned.v1"})
 _STOPS: Final = frozenset({"job.stop_confirmed.v1", "job.finished_anyway.v1", "job.stop_unconfirmed.v1"})

@@ -73,7 +73,7 @@ def fold(events: Iterable[Row]) -> Row:
     return job
 
 
-def _after(job: Row, event: Row, told: Row) -> Row:  # noqa: C901, PLR0911 - one case per event
+def _after(job: Row, event: Row, told: Row) -> Row:  # noqa: C901, PLR0911, PLR0912 - one case per event
     match event["type"]:
         case "job.created.v1":
             return _created(event, told)
@@ -105,6 +105,10 @@ def _after(job: Row, event: Row, told: Row) -> Row:  # noqa: C901, PLR0911 - one
             return job | {"forced": False, "finished_at": event["at"], "stop": "pending" if told.get("run") else None}
         case "job.force_run.v1":
             return job | {"run_at": _time(told["run_at"]), "forced": True}
+        case "job.restored.v1":
+            return job | {"attempt": told["attempt"], "finished_at": None, "stop": None}
+        case "job.edited.v1":
+            return job | _edited(job, told)
         case stop:
             late = job["stop"] == "unconfirmed" and _STOPS[stop] != "unconfirmed"
             if job["stop"] != "pending" and not late:
@@ -124,6 +128,20 @@ def _created(event: Row, told: Row) -> Row:
             "payload_ref": _ref(told.get("payload")),
         }
     )
+
+
+def _edited(job: Row, told: Row) -> Row:
+    """Each field that an edit names must have been what the edit says that it was."""
+    plain = [name for name in told["changed"] if name != "payload"]
+    before = {name: _time(told["was"][name]) if name == "run_at" else told["was"][name] for name in plain}
+    if any(job[name] != value for name, value in before.items()):
+        raise BrokenHistory(f"an edit says that {before} was there")
+    now = {name: _time(told["now"][name]) if name == "run_at" else told["now"][name] for name in plain}
+    if "run_at" in plain:
+        now["forced"] = False
+    if "payload" in told["changed"]:
+        now["payload_ref"] = _ref(told.get("payload"))
+    return now
 
 
 def _next_run(job: Row, told: Row) -> None:

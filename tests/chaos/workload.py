@@ -16,7 +16,7 @@ from tests.chaos.history import Recorder
 from tests.chaos.stage import Stage
 from tests.support.waiting import eventually_sync
 
-_VERBS: Final = {"create": 70, "retry": 8, "cancel": 12, "run": 10}
+_VERBS: Final = {"create": 64, "retry": 8, "cancel": 12, "run": 6, "restore": 5, "edit": 5}
 _KINDS: Final = {"chaos.quick": 70, "chaos.slow": 12, "chaos.blocks": 4, "chaos.fails": 14}
 _PATIENCE_S: Final = 40.0
 _REQUEST_S: Final = 8.0
@@ -54,13 +54,20 @@ def operations(seed: str, client: str, pace_s: float) -> Iterator[Operation]:
         yield Operation(
             name=name,
             verb=verb,
-            body=_job(dice, name) if verb == "create" else {"reason": f"because of {name}"},
+            body=_body(dice, verb, name),
             due_in_s=dice.choice([0, 0, 0, 0, 0, 1, 2]),
             target=1 - dice.random() ** 2,
             duplicate=dice.random() < 0.08,
             gives_up=dice.random() < 0.1,
             pause_s=dice.uniform(0.2, 1.8) * pace_s,
         )
+
+
+def _body(dice: random.Random, verb: str, name: str) -> dict[str, Any]:
+    if verb == "create":
+        return _job(dice, name)
+    because = {"reason": f"because of {name}"}
+    return because | {"priority": dice.choice([0, 3, 9])} if verb == "edit" else because
 
 
 def _job(dice: random.Random, marker: str) -> dict[str, Any]:
@@ -132,7 +139,8 @@ class Client:
                 body["run_at"] = (datetime.now(UTC) + timedelta(seconds=operation.due_in_s)).isoformat()
         elif self.known:
             target = self.known[min(len(self.known) - 1, int(operation.target * len(self.known)))]
-            path, body = f"/jobs/{target}/{operation.verb}", dict(operation.body)
+            action = "" if operation.verb == "edit" else f"/{operation.verb}"
+            path, body = f"/jobs/{target}{action}", dict(operation.body)
         else:
             return
         self.asked += 1
@@ -158,7 +166,8 @@ class Client:
         headers = {"Idempotency-Key": operation.name, "Prefer": "wait=2"}
         sent = time.monotonic()
         try:
-            answer = self._http.post(path, json=body, headers=headers)
+            method = "PATCH" if operation.verb == "edit" else "POST"
+            answer = self._http.request(method, path, json=body, headers=headers)
         except httpx2.TransportError as error:
             self._recorder.note("no_answer", op=operation.name, error=type(error).__name__)
             return None

@@ -11,7 +11,15 @@ from pydantic import JsonValue
 
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor, ActorKind, Role, agent
-from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob, ForceRunJob, RetryJob
+from jobplane.contracts.commands import (
+    AnyJobCommand,
+    CancelJob,
+    CreateJob,
+    EditJob,
+    ForceRunJob,
+    RestoreJob,
+    RetryJob,
+)
 from jobplane.contracts.envelope import REPLY_TO, CommandMessage, CommandOutcome
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import JobStatus
@@ -65,9 +73,23 @@ class Client:
             return self._creation()
         if thrown < 0.65 or self._in_status(JobStatus.FAILED):
             return RetryJob(job_id=self._some_job(JobStatus.FAILED))
-        if thrown < 0.9:
+        if thrown < 0.85:
             return CancelJob(job_id=self._some_job(JobStatus.RUNNING))
+        if thrown < 0.9:
+            return RestoreJob(job_id=self._some_job(JobStatus.CANCELLED))
+        if thrown < 0.95:
+            return self._edit()
         return ForceRunJob(job_id=self._some_job(JobStatus.PENDING))
+
+    def _edit(self) -> EditJob:
+        dice = self.dice
+        return EditJob(
+            job_id=self._some_job(dice.choice((JobStatus.PENDING, JobStatus.FAILED))),
+            payload=dice.choice((None, None, *PAYLOADS)),
+            priority=dice.choice((None, 0, 5)),
+            run_at=dice.choice((None, None, self.database.now() + timedelta(seconds=dice.random() * 2))),
+            max_attempts=dice.choice((None, None, 2, 3)),
+        )
 
     def _some_job(self, status: JobStatus) -> JobId:
         """Mostly one that is in this status just now; it may not be any more when the command arrives."""

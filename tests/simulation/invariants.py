@@ -43,6 +43,8 @@ _EVENT_OF: Final = {
     "retry": "job.retried.v1",
     "cancel": "job.cancelled.v1",
     "run": "job.force_run.v1",
+    "restore": "job.restored.v1",
+    "edit": "job.edited.v1",
 }
 _ALLOWED: Final[dict[str, frozenset[str | None]]] = {
     "job.created.v1": frozenset({None}),
@@ -53,6 +55,8 @@ _ALLOWED: Final[dict[str, frozenset[str | None]]] = {
     "job.failed.v1": frozenset({"RUNNING"}),
     "job.orphaned.v1": frozenset({"RUNNING"}),
     "job.retried.v1": frozenset({"FAILED"}),
+    "job.restored.v1": frozenset({"CANCELLED"}),
+    "job.edited.v1": frozenset({"PENDING", "FAILED"}),
     "job.cancelled.v1": frozenset({"PENDING", "RUNNING"}),
     "job.stop_confirmed.v1": frozenset({"CANCELLED"}),
     "job.finished_anyway.v1": frozenset({"CANCELLED"}),

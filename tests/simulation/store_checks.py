@@ -7,7 +7,7 @@ import pytest
 from psycopg.errors import UniqueViolation
 
 from jobplane.chassis.ids import new_id
-from jobplane.contracts.commands import CancelJob, ForceRunJob, RetryJob
+from jobplane.contracts.commands import CancelJob, EditJob, ForceRunJob, RetryJob
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import ErrorFact
@@ -119,6 +119,20 @@ class StoreChecks:
         await create_at(shelf, now + timedelta(hours=1))
         assert await claimed(shelf.store) == [forced.id, urgent.id, early.id, late.id]
         assert await claimed(shelf.store, limit=2) == [forced.id, urgent.id]
+
+    async def test_an_edited_job_is_claimed_where_and_when_the_edit_says(self, shelf: Shelf) -> None:
+        job = await create(shelf.ledger)
+        edit = command(EditJob(job_id=job.id, queue="elsewhere", priority=3, max_attempts=9, payload={"n": 2}))
+        await shelf.ledger.settle([edit])
+        assert await claimed(shelf.store) == []
+        assert await claimed(shelf.store, queue="elsewhere") == [job.id]
+        assert {key: n for key, n in (await shelf.counts()).items() if n} == {("elsewhere", "PENDING"): 1}
+        async with shelf.store.transaction() as tx:
+            [item] = (await tx.read(ById([job.id]), NOTHING)).held
+        assert edit.body is not None
+        assert (item.job.priority, item.job.max_attempts, item.job.payload_ref) == (3, 9, edit.body.ref)
+        await settle(shelf, EditJob(job_id=job.id, run_at=item.job.run_at + timedelta(hours=1)))
+        assert await claimed(shelf.store, queue="elsewhere") == []
 
     async def test_a_claim_of_several_kinds_takes_in_one_order(self, shelf: Shelf) -> None:
         kinds = [KIND, "test.other", "test.third"]

@@ -19,7 +19,7 @@ from jobplane.chassis.relay import Relay, creator
 from jobplane.cli.site import Site
 from jobplane.contracts import subjects
 from jobplane.contracts.admin_events import LoginSucceeded
-from jobplane.contracts.commands import CancelJob, ForceRunJob, RetryJob
+from jobplane.contracts.commands import CancelJob, EditJob, ForceRunJob, RestoreJob, RetryJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.topology import EVT_ADMIN
 from jobplane.jobs.__main__ import serve
@@ -74,6 +74,10 @@ async def _live(driver: Driver) -> None:
     await driver.do(CancelJob(job_id=JobId(failing.id)))
     await driver.report(done(leased, "cancelled"))
     await driver.do(RetryJob(job_id=JobId(completed.id)))
+    corrected = JobId(await driver.pending(payload={"a": 5}))
+    await driver.do(CancelJob(job_id=corrected))
+    await driver.do(RestoreJob(job_id=corrected))
+    await driver.do(EditJob(job_id=corrected, queue="elsewhere", payload={"a": 6}, max_attempts=9), reason="wrong")
     await driver.running(payload={"a": 3})
     await driver.pending(payload={"a": 4})
 

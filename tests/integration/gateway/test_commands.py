@@ -74,6 +74,7 @@ async def test_a_taken_unique_key_answers_the_job_that_has_it(gateway: Running, 
         ("POST", "/retry", "retry"),
         ("POST", "/cancel", "cancel"),
         ("POST", "/run", "run"),
+        ("POST", "/restore", "restore"),
         ("DELETE", "", "cancel"),
     ],
 )

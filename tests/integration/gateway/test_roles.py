@@ -28,6 +28,8 @@ NEEDS_ADMIN = {
     ("POST", "/api/admin/jobs/{job_id}/retry"),
     ("POST", "/api/admin/jobs/{job_id}/cancel"),
     ("POST", "/api/admin/jobs/{job_id}/run"),
+    ("POST", "/api/admin/jobs/{job_id}/restore"),
+    ("PATCH", "/api/admin/jobs/{job_id}"),
     ("POST", "/api/admin/assets"),
     ("GET", "/api/docs/swagger"),
     ("GET", "/api/docs/openapi.json"),

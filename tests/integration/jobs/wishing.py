@@ -7,7 +7,7 @@ from typing import Any
 from jobplane.chassis import clock
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor, worker
-from jobplane.contracts.commands import AnyJobCommand, CreateJob
+from jobplane.contracts.commands import AnyJobCommand, CreateJob, EditJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import ErrorFact
 from jobplane.jobs import bodies
@@ -27,7 +27,7 @@ def command(wanted: AnyJobCommand, *, actor: Actor = ADMIN, **more: Any) -> Wish
         "body_digest": "a" * 64,
     }
     wish = Wish(wanted, Cause(actor, new_id()), delivered=Delivered(**(told | more)))
-    if isinstance(wanted, CreateJob) and wanted.payload:
+    if isinstance(wanted, CreateJob | EditJob) and wanted.payload:
         wish.body = bodies.seal(wish.event_id, wanted.payload)
     return wish
 

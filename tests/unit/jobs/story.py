@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
-from jobplane.contracts.commands import CancelJob, CreateJob, ForceRunJob, RetryJob
+from jobplane.contracts.commands import CancelJob, CreateJob, EditJob, ForceRunJob, RestoreJob, RetryJob
 from jobplane.contracts.ids import BodyRef, JobId
 from jobplane.contracts.job_events import AnyJobEvent, Body, ErrorFact, JobEvent
 from jobplane.jobs.decider import (
@@ -73,6 +73,14 @@ def cancel() -> CancelJob:
 
 def force_run() -> ForceRunJob:
     return ForceRunJob(job_id=JOB)
+
+
+def restore() -> RestoreJob:
+    return RestoreJob(job_id=JOB)
+
+
+def edit(**fields: Any) -> EditJob:
+    return EditJob(job_id=JOB, **fields)
 
 
 def time_out() -> TimeoutJob:

@@ -27,12 +27,14 @@ from tests.unit.jobs.story import (
     cancel,
     complete,
     create,
+    edit,
     expire,
     fail,
     force_run,
     given,
     lease,
     release,
+    restore,
     retry,
     settle_stop,
     stopped,
@@ -225,6 +227,8 @@ def test_only_a_pending_job_can_be_forced(end: AnyCommand) -> None:
         retry(),
         cancel(),
         force_run(),
+        restore(),
+        edit(priority=1),
     ],
 )
 def test_nothing_can_be_done_with_a_job_that_does_not_exist(command: AnyCommand) -> None:

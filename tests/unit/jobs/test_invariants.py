@@ -1,10 +1,13 @@
 """What holds for every job whatever happens to it: all commands at random, in any order, at any time."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from pydantic import JsonValue
 
 from jobplane.contracts.job_events import (
     AnyJobEvent,
@@ -35,16 +38,19 @@ from tests.unit.jobs.story import (
     BROKEN,
     JOB,
     OTHER,
+    PAYLOAD,
     T0,
     Story,
     cancel,
     complete,
     create,
+    edit,
     expire,
     fail,
     force_run,
     lease,
     release,
+    restore,
     retry,
     settle_stop,
     stopped,
@@ -137,6 +143,31 @@ class LifeOfAJob(RuleBasedStateMachine):
     def an_admin_forces(self) -> None:
         self.story.when(force_run())
 
+    @rule(holder=st.sampled_from((None, JOB, OTHER)))
+    def an_admin_restores(self, holder: str | None) -> None:
+        before = self.story.job
+        self.story.when(restore(), holder=holder)
+        if isinstance(self.story.decision, Accepted):
+            assert before.stop is not StopState.PENDING
+            assert self.story.job.run_at == before.run_at
+
+    @rule(
+        priority=st.none() | st.integers(-1, 1),
+        queue=st.none() | st.sampled_from(("images", "others")),
+        max_attempts=st.none() | st.integers(1, 4),
+        delay_s=st.none() | st.integers(-5, 5),
+        payload=st.none() | st.sampled_from(({}, {"n": 1})),
+    )
+    def an_admin_edits(self, delay_s: int | None, payload: dict[str, JsonValue] | None, **fields: Any) -> None:
+        run_at = None if delay_s is None else self.story.now + timedelta(seconds=delay_s)
+        before = self.story.job
+        self.story.when(edit(run_at=run_at, payload=payload, **fields), payload=PAYLOAD if payload else None)
+        after = self.story.job
+        assert (after.status, after.attempt, after.run) == (before.status, before.attempt, before.run)
+        if isinstance(self.story.decision, Accepted):
+            assert before.status in {JobStatus.PENDING, JobStatus.FAILED}
+            assert replace(after, version=before.version) != before or payload
+
     def _report(self, command: CompleteJob | FailJob | ReleaseJob | StopReported, jitter: float = 0.5) -> None:
         before = self.story.job
         self.story.when(command, jitter=jitter)
@@ -195,7 +226,8 @@ class LifeOfAJob(RuleBasedStateMachine):
         running = self.story.state is not None and self.story.state.status is JobStatus.RUNNING
         assert len(ends) == len(starts) - running
         stops = [event.run for event in self.events if isinstance(event, SETTLES_A_STOP)]
-        assert len(stops) <= 1 + any(isinstance(event, JobStopUnconfirmed) for event in self.events)
+        unconfirmed = [event.run for event in self.events if isinstance(event, JobStopUnconfirmed)]
+        assert all(stops.count(run) <= 1 + (run in unconfirmed) for run in stops), "a late truth is told once"
 
 
 LifeOfAJob.TestCase.settings = settings(

@@ -74,8 +74,30 @@ class ForceRunJob(JobCommand):
     type: Literal["run"] = "run"
 
 
-AnyJobCommand = CreateJob | RetryJob | CancelJob | ForceRunJob
+class RestoreJob(JobCommand):
+    """Take the cancel of a job back, once it is known what became of its run."""
+
+    type: Literal["restore"] = "restore"
+
+
+class EditJob(JobCommand):
+    """Change a PENDING or FAILED job; what is left out stays as it is."""
+
+    type: Literal["edit"] = "edit"
+    payload: dict[str, JsonValue] | None = None
+    """What the worker gets instead, whole; the payload before it is kept for the history."""
+    queue: str | None = Field(default=None, pattern=QUEUE_PATTERN)
+    """Where workers look for it."""
+    priority: int | None = Field(default=None, ge=-1000, le=1000)
+    """Higher runs first."""
+    run_at: AwareDatetime | None = None
+    """Not before this instant; one that has passed means at once."""
+    max_attempts: int | None = Field(default=None, ge=1, le=100)
+    """How many attempts it may take, those it has taken included."""
+
+
+AnyJobCommand = CreateJob | RetryJob | CancelJob | ForceRunJob | RestoreJob | EditJob
 AnyDirective = AnyQueueCommand
 """Commands about what is no job."""
 AnyCommand = AnyJobCommand | AnyDirective
-VERBS: Final = ("create", "retry", "cancel", "run")
+VERBS: Final = ("create", "retry", "cancel", "run", "restore", "edit")

@@ -158,6 +158,37 @@ class JobForceRun(JobEvent):
     run_at: datetime
 
 
+class JobRestored(JobEvent):
+    """An admin took the cancel back; the job keeps its time, its cancelled run stays fenced."""
+
+    TYPE = "job.restored.v1"
+    attempt: int
+    """Counted runs since the last reset: the run that the cancel cut off does not count, as after a release."""
+
+
+class Editable(Fact):
+    """What an edit may change; only what it did change is set."""
+
+    payload: BodyRef | None = None
+    """Reference of the body; none also for an empty payload."""
+    queue: str | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+    max_attempts: int | None = None
+
+
+class JobEdited(JobEvent):
+    """An admin changed what the job is to do, where, when or how often; `queue` is the new one."""
+
+    TYPE = "job.edited.v1"
+    changed: tuple[str, ...]
+    """Names of the fields in `was` and `now` that differ; a payload that was given counts as changed."""
+    was: Editable
+    now: Editable
+    payload: Body | None = None
+    """The new payload, if it changed; none: an empty one."""
+
+
 class CommandRefused(Fact):
     """A command was refused (a stream of the command's own)."""
 
@@ -188,6 +219,8 @@ AnyJobEvent = (
     | JobFinishedAnyway
     | JobStopUnconfirmed
     | JobForceRun
+    | JobRestored
+    | JobEdited
 )
 
 JOB_EVENTS: Final[dict[str, type[AnyJobEvent]]] = {
@@ -205,6 +238,8 @@ JOB_EVENTS: Final[dict[str, type[AnyJobEvent]]] = {
         JobFinishedAnyway,
         JobStopUnconfirmed,
         JobForceRun,
+        JobRestored,
+        JobEdited,
     )
 }
 """Every event of a job, by its type."""

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Path, Query
-from pydantic import AwareDatetime, BeforeValidator, Strict
+from pydantic import AwareDatetime, BeforeValidator, Strict, StringConstraints
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -15,6 +15,8 @@ CommandIdPath = Annotated[UUID, Path(description="The command's id.")]
 AssetIdPath = Annotated[UUID, Path(description="The file's id.")]
 
 _LONGEST_CURSOR: Final = 1000
+_NO_CONTROLS: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=_NO_CONTROLS)]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many items at most.")]
 PageCursor = Annotated[
     str | None,

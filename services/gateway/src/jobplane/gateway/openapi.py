@@ -46,11 +46,11 @@ SECURITY_SCHEMES: Final = {
     },
 }
 DESCRIPTION: Final = """\
-Find, understand, retry, cancel and force-run background jobs, and know who did it.
+Find, understand, retry, cancel, restore, edit and force-run background jobs, and know who did it.
 
-**Commands** (`POST`, `DELETE` on jobs) are kept durably before they are decided. `Idempotency-Key` makes repeating them
-safe, `If-Match` refuses them when the job has changed, `Prefer: wait=N` or `respond-async` says how long to wait for
-the outcome; after that you get `202` and a `status_url`.
+**Commands** (`POST`, `PATCH`, `DELETE` on jobs) are kept durably before they are decided. `Idempotency-Key` makes
+repeating them safe, `If-Match` refuses them when the job has changed, `Prefer: wait=N` or `respond-async` says how long
+to wait for the outcome; after that you get `202` and a `status_url`.
 
 **Errors** are problem+json (RFC 9457): branch on `code`, show `detail`, quote `trace_id`.
 

@@ -8,10 +8,10 @@ from datetime import datetime
 from jobplane.chassis import tracing
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.new_events import NewEvent
-from jobplane.contracts.commands import CreateJob
+from jobplane.contracts.commands import CreateJob, EditJob
 from jobplane.contracts.envelope import trace_id_of
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.job_events import AnyJobEvent, CommandRefused, JobForceRun, JobRetried, JobStarted
+from jobplane.contracts.job_events import AnyJobEvent, CommandRefused, JobForceRun, JobRestored, JobRetried, JobStarted
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.jobs import outcomes
 from jobplane.jobs.decider import Accepted, AlreadyThere, Context, Decision, Rejected, decide
@@ -20,6 +20,9 @@ from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import Changes, UniqueKey
 from jobplane.jobs.wishes import Directive, Settled, Wish
+
+Count = tuple[str, JobStatus]
+"""What a counter counts: jobs of a queue and a status."""
 
 
 @dataclass(slots=True)
@@ -33,7 +36,7 @@ class Batch:
     settled: list[Settled] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     _caused: list[Settled] = field(default_factory=list)
-    _moves: list[tuple[str, JobStatus | None, JobStatus]] = field(default_factory=list)
+    _moves: list[tuple[Count | None, Count]] = field(default_factory=list)
     _decided: dict[str, Settled] = field(default_factory=dict)
 
     def settle(self, wish: Wish) -> None:
@@ -78,7 +81,7 @@ class Batch:
             now=self.now,
             jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
             holder=self.holders.get((keyed.kind, keyed.unique_key)) if keyed and keyed.unique_key else None,
-            payload=wish.body.fact if wish.body and isinstance(command, CreateJob) else None,
+            payload=wish.body.fact if wish.body and isinstance(command, CreateJob | EditJob) else None,
             error=wish.error,
         )
         return decide(command, job, context)
@@ -88,7 +91,7 @@ class Batch:
         traceparent = wish.cause.traceparent or (held.traceparent if held else tracing.current_traceparent())
         correlation_id = wish.cause.correlation_id or (held.correlation_id if held else new_id())
         version = held.job.version + 1 if held else 1
-        before = held.job.status if held else None
+        before = (held.job.queue, held.job.status) if held else None
         meta = Meta(wish.command.job_id, version, self.now, trace_id_of(traceparent), token)
         job = evolve(held.job if held else None, event, meta)
         if held is None:
@@ -96,13 +99,13 @@ class Batch:
         held.job = job
         if isinstance(event, JobStarted):
             held.started, held.lease_request = True, wish.lease_request
-        elif isinstance(event, JobRetried | JobForceRun):
+        elif isinstance(event, JobRetried | JobForceRun | JobRestored):
             held.traceparent, held.correlation_id = traceparent, correlation_id
         if job.unique_key is not None:
             self._hold_key(job.kind, job.unique_key, job.id, finished=job.status in FINISHED)
         settled.event = event
         self._caused.append(settled)
-        self._moves.append((job.queue, before, job.status))
+        self._moves.append((before, (job.queue, job.status)))
         self.events.append(_new_event(wish, event, meta, traceparent, correlation_id))
 
     def _hold_key(self, kind: str, key: str, job_id: JobId, *, finished: bool) -> None:
@@ -143,13 +146,13 @@ class Batch:
                 settled.decision = outcomes.of(twin)
 
 
-def _counts(moves: Sequence[tuple[str, JobStatus | None, JobStatus]]) -> dict[tuple[str, JobStatus], int]:
-    """How the counters move: of (queue, status before, status after)."""
-    deltas: dict[tuple[str, JobStatus], int] = {}
-    for queue, before, after in moves:
+def _counts(moves: Sequence[tuple[Count | None, Count]]) -> dict[Count, int]:
+    """How the counters move."""
+    deltas: dict[Count, int] = {}
+    for before, after in moves:
         if before is not None:
-            deltas[queue, before] = deltas.get((queue, before), 0) - 1
-        deltas[queue, after] = deltas.get((queue, after), 0) + 1
+            deltas[before] = deltas.get(before, 0) - 1
+        deltas[after] = deltas.get(after, 0) + 1
     return deltas
 
 

@@ -1,11 +1,19 @@
 """What people and other services may do with a job: create, retry, cancel, force, restore, edit."""
 
-from datetime import UTC, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
-from jobplane.contracts.commands import CreateJob
-from jobplane.contracts.job_events import JobCancelled, JobCreated, JobForceRun, JobRetried
-from jobplane.contracts.jobs import FINISHED, JobStatus
+from jobplane.contracts.commands import CreateJob, EditJob
+from jobplane.contracts.job_events import (
+    Editable,
+    JobCancelled,
+    JobCreated,
+    JobEdited,
+    JobForceRun,
+    JobRestored,
+    JobRetried,
+)
+from jobplane.contracts.jobs import FINISHED, JobStatus, StopState
 from jobplane.jobs.decisions import AlreadyThere, Context, Decision, happens, of_job, refuse
 from jobplane.jobs.job import Job
 
@@ -22,8 +30,6 @@ def create(command: CreateJob, state: Job | None, context: Context) -> Decision:
     wanted = command.run_at or context.now
     if wanted > context.now + MAX_DELAY:
         return refuse("run_at_too_far")
-    # A time that has passed means "at once": it must not overtake what waits already.
-    run_at = max(wanted, context.now).astimezone(UTC)
     return happens(
         JobCreated(
             queue=command.queue,
@@ -31,7 +37,7 @@ def create(command: CreateJob, state: Job | None, context: Context) -> Decision:
             before=None,
             after=JobStatus.PENDING,
             priority=command.priority,
-            run_at=run_at,
+            run_at=_not_before_now(wanted, context),
             max_attempts=command.max_attempts,
             timeout_ms=command.timeout_ms,
             tags=tuple(command.tags),
@@ -43,14 +49,18 @@ def create(command: CreateJob, state: Job | None, context: Context) -> Decision:
 
 
 def retry(state: Job, context: Context) -> Decision:
+    """Give a failed job a new set of attempts."""
     if state.status is not JobStatus.FAILED:
         return refuse("job_not_failed", state)
-    if state.unique_key is not None and context.holder is not None and context.holder != state.id:
+    if _key_is_taken(state, context):
         return refuse("unique_key_taken", state, holder=context.holder)
-    return happens(JobRetried(**of_job(state), after=JobStatus.PENDING, run_at=context.now))
+    # Later only if an edit said so: whatever it waited for before has passed.
+    run_at = max(state.run_at, context.now)
+    return happens(JobRetried(**of_job(state), after=JobStatus.PENDING, run_at=run_at))
 
 
 def cancel(state: Job) -> Decision:
+    """Stop a job that waits or runs."""
     if state.status in FINISHED:
         return refuse("job_finished", state)
     if state.status is JobStatus.RUNNING:
@@ -59,6 +69,65 @@ def cancel(state: Job) -> Decision:
 
 
 def force_run(state: Job, context: Context) -> Decision:
+    """Put a waiting job before all others."""
     if state.status is not JobStatus.PENDING:
         return refuse("job_not_pending", state)
     return happens(JobForceRun(**of_job(state), after=state.status, run_at=context.now))
+
+
+def restore(state: Job, context: Context) -> Decision:
+    """Take a cancel back."""
+    if state.status is not JobStatus.CANCELLED:
+        return refuse("job_not_cancelled", state)
+    if state.stop is StopState.PENDING:
+        return refuse("stop_pending", state)
+    if _key_is_taken(state, context):
+        return refuse("unique_key_taken", state, holder=context.holder)
+    # The run that was cut off did not fail, so it does not count; and there is an attempt left for certain.
+    attempt = state.attempt if state.stop is None else state.attempt - 1
+    return happens(JobRestored(**of_job(state), after=JobStatus.PENDING, attempt=attempt))
+
+
+def edit(command: EditJob, state: Job, context: Context) -> Decision:
+    """Change what a job is to do, where, when or how often."""
+    if state.status not in {JobStatus.PENDING, JobStatus.FAILED}:
+        return refuse("job_not_editable", state)
+    if command.run_at is not None and command.run_at > context.now + MAX_DELAY:
+        return refuse("run_at_too_far", state)
+    used = state.attempt + (state.status is JobStatus.PENDING)
+    if command.max_attempts is not None and command.max_attempts < used:
+        return refuse("max_attempts_too_low", state, attempt=state.attempt, at_least=used)
+    was, now = _changes(command, state, context)
+    if not now:
+        return refuse("nothing_to_change", state)
+    job = of_job(state) | {"queue": command.queue or state.queue}
+    changed, payload = tuple(now), context.payload if command.payload is not None else None
+    return happens(
+        JobEdited(**job, after=state.status, changed=changed, was=Editable(**was), now=Editable(**now), payload=payload)
+    )
+
+
+def _changes(command: EditJob, state: Job, context: Context) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What would be otherwise than it is: the values before and after, by field."""
+    wanted: dict[str, Any] = {
+        "queue": command.queue,
+        "priority": command.priority,
+        "max_attempts": command.max_attempts,
+    }
+    if command.run_at is not None and command.run_at != state.run_at:
+        wanted["run_at"] = _not_before_now(command.run_at, context)
+    was = {name: getattr(state, name) for name, value in wanted.items() if value not in {None, getattr(state, name)}}
+    now = {name: wanted[name] for name in was}
+    new_ref = context.payload.ref if context.payload else None
+    if command.payload is not None and (new_ref is not None or state.payload_ref is not None):
+        was, now = {"payload": state.payload_ref, **was}, {"payload": new_ref, **now}
+    return was, now
+
+
+def _not_before_now(wanted: datetime, context: Context) -> datetime:
+    """A time that has passed means "at once": it must not overtake what waits already."""
+    return max(wanted, context.now).astimezone(UTC)
+
+
+def _key_is_taken(state: Job, context: Context) -> bool:
+    return state.unique_key is not None and context.holder is not None and context.holder != state.id

@@ -3,7 +3,7 @@
 What people may do is decided in `control`, what happens to runs in `runs`.
 """
 
-from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob, ForceRunJob, RetryJob
+from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob, EditJob, ForceRunJob, RestoreJob, RetryJob
 from jobplane.jobs import control, runs
 from jobplane.jobs.decisions import (
     REFUSALS,
@@ -59,7 +59,7 @@ __all__ = [
 AnyCommand = AnyJobCommand | AnyRunCommand
 
 
-def decide(command: AnyCommand, state: Job | None, context: Context) -> Decision:
+def decide(command: AnyCommand, state: Job | None, context: Context) -> Decision:  # noqa: PLR0911 - one case per command
     """What `command` does to a job in `state` (None: there is no such job)."""
     if isinstance(command, CreateJob):
         return control.create(command, state, context)
@@ -72,5 +72,9 @@ def decide(command: AnyCommand, state: Job | None, context: Context) -> Decision
             return control.cancel(state)
         case ForceRunJob():
             return control.force_run(state, context)
+        case RestoreJob():
+            return control.restore(state, context)
+        case EditJob():
+            return control.edit(command, state, context)
         case _:
             return runs.decide(command, state, context)

@@ -20,6 +20,11 @@ REFUSALS: Final[Mapping[str, str]] = {
     "job_not_due": "The job waits for its time: wait until it is due, or force it to run now.",
     "run_at_too_far": "The time is more than ten years away: choose an earlier one, or leave it out to run at once.",
     "job_finished": "The job is finished, so there is nothing left to cancel: create or retry a job to run it again.",
+    "job_not_cancelled": "Only a cancelled job can be restored: look at its status, nothing was cancelled here.",
+    "stop_pending": "Its worker has not said yet whether it stopped: wait until that is settled, then restore the job.",
+    "job_not_editable": "Only a pending or failed job can be edited: cancel and restore it first, or clone it.",
+    "nothing_to_change": "The job is like that already: give at least one value that is another than now.",
+    "max_attempts_too_low": "So many attempts are used already: allow more than that, or leave the number as it is.",
     "unique_key_taken": "Another job that waits or runs holds the unique key: wait for that job, or cancel it first.",
 }
 """Every code that `decide` refuses with, and what to do about it."""

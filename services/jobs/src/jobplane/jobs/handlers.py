@@ -18,7 +18,7 @@ from jobplane.chassis.bus import Connection
 from jobplane.chassis.intake import Delivery
 from jobplane.chassis.journal import HALTED
 from jobplane.contracts.actors import ActorKind
-from jobplane.contracts.commands import AnyCommand, AnyDirective, CreateJob
+from jobplane.contracts.commands import AnyCommand, AnyDirective, CreateJob, EditJob
 from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobView
@@ -193,7 +193,7 @@ def _asked(command: AnyCommand, cause: Cause, delivered: Delivered) -> Wish | Di
     if isinstance(command, AnyDirective):
         return Directive(command, cause, delivered)
     wish = Wish(command, cause, delivered=delivered)
-    if isinstance(command, CreateJob) and command.payload:
+    if isinstance(command, CreateJob | EditJob) and command.payload:
         wish.body = bodies.seal(wish.event_id, command.payload)
         if len(wish.body.data) > MAX_PAYLOAD_BYTES:
             msg = f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes"

@@ -11,11 +11,13 @@ from jobplane.contracts.job_events import (
     JobCancelled,
     JobCompleted,
     JobCreated,
+    JobEdited,
     JobFailed,
     JobFinishedAnyway,
     JobForceRun,
     JobOrphaned,
     JobReleased,
+    JobRestored,
     JobRetried,
     JobStarted,
     JobStopConfirmed,
@@ -122,6 +124,10 @@ def evolve(state: Job | None, event: AnyJobEvent, meta: Meta) -> Job:  # noqa: C
             return replace(state, version=meta.version, stop=StopState.UNCONFIRMED)
         case JobForceRun():
             return replace(state, version=meta.version, run_at=event.run_at, forced=True)
+        case JobRestored():
+            return _restored(state, event, meta)
+        case JobEdited():
+            return _edited(state, event, meta)
         case _:
             assert_never(event)
 
@@ -273,3 +279,24 @@ def _cancelled(state: Job, event: JobCancelled, meta: Meta) -> Job:
         stop=StopState.PENDING if fenced else None,
         stop_token=state.token if fenced else None,
     )
+
+
+def _restored(state: Job, event: JobRestored, meta: Meta) -> Job:
+    return replace(
+        state,
+        version=meta.version,
+        status=event.after,
+        attempt=event.attempt,
+        finished_at=None,
+        stop=None,
+        stop_token=None,
+    )
+
+
+def _edited(state: Job, event: JobEdited, meta: Meta) -> Job:
+    now = event.now.model_dump(include=set(event.changed) - {"payload"})
+    if "payload" in event.changed:
+        now["payload_ref"] = event.now.payload
+    if "run_at" in event.changed:
+        now["forced"] = False  # who names a time does not want it before all others now
+    return replace(state, version=meta.version, **now)

@@ -12,7 +12,7 @@ from psycopg.errors import UniqueViolation
 
 from jobplane.chassis import database
 from jobplane.chassis.refusals import Tally
-from jobplane.contracts.commands import CreateJob, RetryJob
+from jobplane.contracts.commands import CreateJob, RestoreJob, RetryJob
 from jobplane.jobs.batch import Batch, refusal, refusal_events
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import ById, Changes, Known, Selection, Store
@@ -121,5 +121,5 @@ def _known(wishes: Sequence[Wish]) -> Known:
     return Known(
         command_ids=[wish.delivered.command_id for wish in wishes if wish.delivered],
         unique_keys=[(command.kind, command.unique_key) for command in created if command.unique_key is not None],
-        retried=[command.job_id for command in commands if isinstance(command, RetryJob)],
+        retried=[command.job_id for command in commands if isinstance(command, RetryJob | RestoreJob)],
     )

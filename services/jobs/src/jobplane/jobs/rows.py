@@ -23,7 +23,7 @@ class Held:
     job: Job
     lease_until: datetime | None
     traceparent: str
-    """Of the request that created, retried or forced it last; its runs continue it."""
+    """Of the request that created, retried, restored or forced it last; its runs continue it."""
     correlation_id: str
     """Of the same request."""
     before: Job | None

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, assert_never
 
-from jobplane.contracts.commands import CancelJob, CreateJob, ForceRunJob, RetryJob
+from jobplane.contracts.commands import CancelJob, CreateJob, EditJob, ForceRunJob, RestoreJob, RetryJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs.decider import (
@@ -78,6 +78,10 @@ def _last_attempt(job: Job) -> Job:
     return replace(job, max_attempts=max(job.attempt, 1))
 
 
+def _tried_twice(job: Job) -> Job:
+    return replace(job, attempt=2)
+
+
 def _rows() -> Iterator[_Row]:
     yield _Row(_CREATE)
     yield _Row(_CREATE, "unique key taken", holder=_OTHER)
@@ -102,6 +106,11 @@ def _rows() -> Iterator[_Row]:
     yield _Row(RetryJob(job_id=_JOB), "unique key taken", holder=_OTHER)
     yield _Row(_CANCEL)
     yield _Row(ForceRunJob(job_id=_JOB))
+    yield _Row(RestoreJob(job_id=_JOB))
+    yield _Row(RestoreJob(job_id=_JOB), "unique key taken", holder=_OTHER)
+    yield _Row(EditJob(job_id=_JOB, priority=7))
+    yield _Row(EditJob(job_id=_JOB, priority=0), "as it is")
+    yield _Row(EditJob(job_id=_JOB, max_attempts=1), "too few attempts", change=_tried_twice)
 
 
 def render() -> str:

@@ -15,7 +15,7 @@ END FROM (
         SELECT coalesce(data -> 'payload', data -> 'result', data -> 'error' -> 'body') AS fact
     ) AS body_of
     WHERE pos > %(low)s AND pos <= %(high)s
-        AND type IN ('job.created.v1', 'job.completed.v1', 'job.failed.v1', 'job.orphaned.v1')
+        AND type IN ('job.created.v1', 'job.edited.v1', 'job.completed.v1', 'job.failed.v1', 'job.orphaned.v1')
 ) AS e LEFT JOIN body AS b ON b.ref = e.ref
 WHERE e.ref IS NOT NULL AND (
     b.ref IS NULL OR b.job_id <> e.stream_id OR encode(sha256(b.salt || b.data), 'hex') <> e.digest

@@ -18,10 +18,11 @@ WITH told AS (
         coalesce(max((data ->> 'run')::int) FILTER (WHERE type = 'job.started.v1'), 0) AS run,
         (array_agg(CASE
             WHEN type IN ('job.created.v1', 'job.retried.v1') THEN 0
-            WHEN type = 'job.started.v1' THEN (data ->> 'attempt')::int
+            WHEN type IN ('job.started.v1', 'job.restored.v1') THEN (data ->> 'attempt')::int
             ELSE (data ->> 'attempt')::int - 1
         END ORDER BY version DESC) FILTER (WHERE type IN (
-            'job.created.v1', 'job.retried.v1', 'job.started.v1', 'job.released.v1', 'job.orphaned.v1'
+            'job.created.v1', 'job.retried.v1', 'job.started.v1', 'job.released.v1', 'job.orphaned.v1',
+            'job.restored.v1'
         )))[1] AS attempt,
         (array_agg(coalesce((data ->> 'orphanings')::int, 0) ORDER BY version DESC) FILTER (WHERE type IN (
             'job.created.v1', 'job.retried.v1', 'job.completed.v1', 'job.failed.v1', 'job.orphaned.v1'
@@ -32,13 +33,15 @@ WITH told AS (
             WHEN 'job.cancelled.v1' THEN CASE WHEN data ->> 'run' IS NOT NULL THEN 'pending' END
             WHEN 'job.stop_confirmed.v1' THEN 'confirmed'
             WHEN 'job.finished_anyway.v1' THEN 'finished_anyway'
+            WHEN 'job.restored.v1' THEN NULL
             ELSE 'unconfirmed'
         END ORDER BY version DESC) FILTER (WHERE type IN (
-            'job.cancelled.v1', 'job.stop_confirmed.v1', 'job.finished_anyway.v1', 'job.stop_unconfirmed.v1'
+            'job.cancelled.v1', 'job.stop_confirmed.v1', 'job.finished_anyway.v1', 'job.stop_unconfirmed.v1',
+            'job.restored.v1'
         )))[1] AS stop,
         (array_agg(type = 'job.force_run.v1' ORDER BY version DESC) FILTER (WHERE type IN (
             'job.created.v1', 'job.started.v1', 'job.cancelled.v1', 'job.force_run.v1'
-        )))[1] AS forced
+        ) OR data -> 'now' ->> 'run_at' IS NOT NULL))[1] AS forced
     FROM event WHERE {streams} AND type LIKE 'job.%%' GROUP BY stream_id
 ), kept AS (SELECT * FROM job WHERE {jobs})
 SELECT coalesce(kept.id, told.stream_id), told.events,

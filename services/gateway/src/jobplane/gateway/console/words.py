@@ -37,6 +37,8 @@ EVENT_WORDS: Final[Mapping[str, str]] = {
     "job.finished_anyway.v1": "Had finished anyway",
     "job.stop_unconfirmed.v1": "Stop not confirmed",
     "job.force_run.v1": "Put first in line",
+    "job.restored.v1": "Restored",
+    "job.edited.v1": "Edited",
 }
 
 _MINUTE_S: Final = 60

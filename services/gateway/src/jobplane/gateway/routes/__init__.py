@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from jobplane.gateway.routes import assets, audit, commands, docs, health, jobs, live, session, stats, token
+from jobplane.gateway.routes import assets, audit, commands, control, docs, health, jobs, live, session, stats, token
 
 ROUTERS: Final = (
     jobs.router,
+    control.router,
     commands.router,
     assets.router,
     audit.router,

@@ -1,4 +1,4 @@
-"""Jobs: list, create, look at, and control."""
+"""Jobs: list, create, and look at; what else may be done to one is in `control`."""
 
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -15,10 +15,7 @@ from jobplane.contracts.commands import (
     KIND_PATTERN,
     MAX_TAGS,
     MAX_TIMEOUT_S,
-    CancelJob,
     CreateJob,
-    ForceRunJob,
-    RetryJob,
     Tag,
 )
 from jobplane.contracts.errors import Refused
@@ -26,20 +23,17 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, History, JobStatus, JobView
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import assets, commands
-from jobplane.gateway.answers import Instant, JobIdPath, Limit, PageCursor, ready
+from jobplane.gateway.answers import Instant, JobIdPath, Limit, PageCursor, Reason, ready
 from jobplane.gateway.auth import Admin, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
-from jobplane.gateway.commands import Agreed, AgreedToCreate
+from jobplane.gateway.commands import AgreedToCreate
 from jobplane.gateway.openapi import JobListPage, may_fail, shows
-from jobplane.gateway.views import Accepted, Controlled
+from jobplane.gateway.views import Accepted
 from jobplane.gateway.wiring import gateway_of
 
 router = APIRouter(prefix="/api/admin/jobs", tags=["jobs"])
 
 _MS: Final = 1000
-_NO_CONTROLS: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
-
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=_NO_CONTROLS)]
 
 
 class NewJob(Wish):
@@ -67,16 +61,6 @@ class NewJob(Wish):
     """Id of an uploaded file that it works on."""
     reason: Reason | None = None
     """Why, in your words; kept in the audit log."""
-
-
-class Why(Wish):
-    """Why something is done."""
-
-    reason: Reason | None = Field(default=None, examples=["the disk is full no longer"])
-    """In your words; kept in the audit log."""
-
-
-WhyBody = Annotated[Why, Depends(JsonBody(Why, Why()))]
 
 
 @router.get("", responses=shows(JobListPage) | may_fail("invalid_cursor"), summary="List jobs")
@@ -117,9 +101,7 @@ async def create_job(
     request: Request, caller: Admin, agreed: AgreedToCreate, new: Annotated[NewJob, Depends(JsonBody(NewJob))]
 ) -> Response:
     """Accept a new job. With an Idempotency-Key a repeated request creates nothing twice."""
-    if new.payload and len(to_json(new.payload)) > MAX_PAYLOAD_BYTES:
-        detail = f"A payload has at most {MAX_PAYLOAD_BYTES} bytes: upload larger data as a file."
-        raise Refused("payload_too_large", detail, {"limit_bytes": MAX_PAYLOAD_BYTES})
+    check_payload(new.payload)
     asset = str(new.asset) if new.asset is not None else None
     if asset is not None and not await assets.exists(gateway_of(request), asset):
         raise Refused("unknown_asset", "There is no uploaded file of that id: POST it to /api/admin/assets first.")
@@ -165,53 +147,15 @@ async def job_history(
     return ready(await gateway_of(request).bus.ask_raw("jobs", "history", asked))
 
 
-_CONTROLLED: Final = shows(Controlled, headers=("ETag",)) | shows(
-    Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
-)
-_ANY_COMMAND: Final = ("job_not_found", "version_conflict", "idempotency_key_reused", "not_accepted", "command_expired")
+def check_payload(payload: dict[str, JsonValue] | None) -> None:
+    """Refuse a payload that no job may have.
 
-
-@router.post(
-    "/{job_id}/retry",
-    responses=_CONTROLLED | may_fail("job_not_failed", "unique_key_taken", *_ANY_COMMAND),
-    summary="Retry a failed job",
-)
-async def retry_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
-    """Give a FAILED job a new set of attempts; its history stays."""
-    return await commands.answer(request, caller, RetryJob(job_id=JobId(str(job_id))), why, why.reason, agreed)
-
-
-@router.post(
-    "/{job_id}/cancel", responses=_CONTROLLED | may_fail("job_finished", *_ANY_COMMAND), summary="Cancel a job"
-)
-async def cancel_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
-    """Stop a PENDING or RUNNING job. A running one is fenced at once; `stop` tells later what its worker did."""
-    return await commands.answer(request, caller, CancelJob(job_id=JobId(str(job_id))), why, why.reason, agreed)
-
-
-@router.post(
-    "/{job_id}/run", responses=_CONTROLLED | may_fail("job_not_pending", *_ANY_COMMAND), summary="Run a job now"
-)
-async def run_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
-    """Make a PENDING job due now, before all priorities."""
-    return await commands.answer(request, caller, ForceRunJob(job_id=JobId(str(job_id))), why, why.reason, agreed)
-
-
-@router.delete(
-    "/{job_id}",
-    responses=_CONTROLLED | may_fail("job_finished", *_ANY_COMMAND),
-    summary="Cancel a job (the same as POST …/cancel)",
-)
-async def delete_job(
-    request: Request,
-    caller: Admin,
-    job_id: JobIdPath,
-    agreed: Agreed,
-    reason: Annotated[Reason | None, Query(description="Why; kept in the audit log.")] = None,
-) -> Response:
-    """Nothing is erased: the job is cancelled and its history stays."""
-    command = CancelJob(job_id=JobId(str(job_id)))
-    return await commands.answer(request, caller, command, Why(reason=reason), reason, agreed)
+    Raises:
+        Refused: `payload_too_large`.
+    """
+    if payload and len(to_json(payload)) > MAX_PAYLOAD_BYTES:
+        detail = f"A payload has at most {MAX_PAYLOAD_BYTES} bytes: upload larger data as a file."
+        raise Refused("payload_too_large", detail, {"limit_bytes": MAX_PAYLOAD_BYTES})
 
 
 def short(item: dict[str, Any]) -> None:
