@@ -123,6 +123,8 @@ class Client:
         told: dict[str, Any] = {}
         if self.dice.random() < 0.2:
             told["expected_version"] = self.history.versions.get(command.job_id, 1)
+        if isinstance(command, EditJob) and self.dice.random() < 0.9:
+            told["reason"] = "a better one"
         patience_s = 1.5 if self.dice.random() < 0.1 else 3600
         return CommandMessage(
             command_id=CommandId(new_id()),

@@ -10,6 +10,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus, JobView, StopState
 from jobplane.jobs import beats, claims, rescuer, scheduler
 from jobplane.jobs.job import Job
+from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.postgres_store import ANY_DUE
 from jobplane.jobs.read_model import view
 from jobplane.jobs.store import Due
@@ -180,6 +181,10 @@ class MemoryReadModel:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database
+
+    async def explained(self, told: Sequence[Stored]) -> list[Stored]:
+        """Nobody here asks who was faster."""
+        return list(told)
 
     async def views(self, ids: Sequence[str]) -> dict[str, JobView]:
         await self._database.faults.way()

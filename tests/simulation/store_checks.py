@@ -122,7 +122,9 @@ class StoreChecks:
 
     async def test_an_edited_job_is_claimed_where_and_when_the_edit_says(self, shelf: Shelf) -> None:
         job = await create(shelf.ledger)
-        edit = command(EditJob(job_id=job.id, queue="elsewhere", priority=3, max_attempts=9, payload={"n": 2}))
+        edit = command(
+            EditJob(job_id=job.id, queue="elsewhere", priority=3, max_attempts=9, payload={"n": 2}), reason="so"
+        )
         await shelf.ledger.settle([edit])
         assert await claimed(shelf.store) == []
         assert await claimed(shelf.store, queue="elsewhere") == [job.id]

@@ -77,7 +77,9 @@ async def _live(driver: Driver) -> None:
     corrected = JobId(await driver.pending(payload={"a": 5}))
     await driver.do(CancelJob(job_id=corrected))
     await driver.do(RestoreJob(job_id=corrected))
-    await driver.do(EditJob(job_id=corrected, queue="elsewhere", payload={"a": 6}, max_attempts=9), reason="wrong")
+    await driver.do(
+        EditJob(job_id=corrected, queue="elsewhere", payload={"a": 6}, max_attempts=9), reason="it was wrong"
+    )
     await driver.running(payload={"a": 3})
     await driver.pending(payload={"a": 4})
 

@@ -14,7 +14,7 @@ from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.queries import OneCommand
-from tests.integration.jobs.driving import Driver, job_of, message, send
+from tests.integration.jobs.driving import ADMIN, Driver, job_of, message, send
 from tests.integration.jobs.truth import change, rows_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -101,9 +101,18 @@ async def test_a_job_is_not_planned_beyond_ten_years(driver: Driver) -> None:
 async def test_a_command_about_another_version_is_refused(driver: Driver) -> None:
     created = await driver.create()
     job_id = JobId(created.id)
-    conflict = await driver.do(CancelJob(job_id=job_id), expected_version=2)
+    wanted = message(CancelJob(job_id=job_id), expected_version=2)
+    [conflict] = await send(driver.gateway, wanted)
     assert (conflict.status, conflict.code) == ("refused", "version_conflict")
-    assert conflict.facts == {"version": 1, "status": "PENDING", "position": created.position}
+    assert conflict.facts == {
+        "version": 1,
+        "status": "PENDING",
+        "position": created.position,
+        "changed_by": {"id": ADMIN.id, "kind": "user"},
+        "changed_at": created.created_at.isoformat(),
+    }
+    later = OneCommand(command_id=wanted.command_id)
+    assert (await queries.ask(driver.gateway, "jobs", "command", later, CommandOutcome)).facts == conflict.facts
     assert (await driver.do(CancelJob(job_id=job_id), expected_version=1)).status == "done"
 
 

@@ -86,6 +86,13 @@ async def test_what_is_over_is_not_edited(driver: Driver, ended: str) -> None:
     assert (refused.status, refused.code) == ("refused", "job_not_editable")
 
 
+async def test_a_payload_is_not_edited_without_a_reason(driver: Driver) -> None:
+    job = await driver.create(payload={"side": 1})
+    refused = await driver.do(EditJob(job_id=job.id, payload={"side": 2}))
+    assert (refused.status, refused.code) == ("refused", "reason_required")
+    assert (await driver.job(job.id)).version == 1
+
+
 async def test_an_edit_keeps_the_payload_before_it(driver: Driver) -> None:
     job = await driver.create(payload={"side": 1})
     await driver.do(EditJob(job_id=job.id, payload={"side": 2}), reason="too small")

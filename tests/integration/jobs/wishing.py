@@ -18,7 +18,7 @@ from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
 from tests.integration.jobs.driving import ADMIN, KIND
 
 
-def command(wanted: AnyJobCommand, *, actor: Actor = ADMIN, **more: Any) -> Wish:
+def command(wanted: AnyJobCommand, *, actor: Actor = ADMIN, reason: str | None = None, **more: Any) -> Wish:
     """A wish that came as a command."""
     told: dict[str, Any] = {
         "command_id": new_id(),
@@ -26,7 +26,7 @@ def command(wanted: AnyJobCommand, *, actor: Actor = ADMIN, **more: Any) -> Wish
         "expires_at": clock.now() + timedelta(hours=1),
         "body_digest": "a" * 64,
     }
-    wish = Wish(wanted, Cause(actor, new_id()), delivered=Delivered(**(told | more)))
+    wish = Wish(wanted, Cause(actor, new_id(), reason=reason), delivered=Delivered(**(told | more)))
     if isinstance(wanted, CreateJob | EditJob) and wanted.payload:
         wish.body = bodies.seal(wish.event_id, wanted.payload)
     return wish

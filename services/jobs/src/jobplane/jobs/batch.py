@@ -13,10 +13,11 @@ from jobplane.contracts.envelope import trace_id_of
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import AnyJobEvent, CommandRefused, JobForceRun, JobRestored, JobRetried, JobStarted
 from jobplane.contracts.jobs import FINISHED, JobStatus
-from jobplane.jobs import outcomes
+from jobplane.jobs import outcomes, reasons
 from jobplane.jobs.decider import Accepted, AlreadyThere, Context, Decision, Rejected, decide
 from jobplane.jobs.job import Meta, evolve
-from jobplane.jobs.outcomes import Stored
+from jobplane.jobs.outcomes import VERSION_CONFLICT, Stored
+from jobplane.jobs.reasons import ReasonPolicy
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import Changes, UniqueKey
 from jobplane.jobs.wishes import Directive, Settled, Wish
@@ -33,6 +34,7 @@ class Batch:
     stored: Mapping[str, Stored]
     holders: dict[UniqueKey, JobId]
     jobs: dict[JobId, Held]
+    policy: ReasonPolicy = reasons.BY_DEFAULT
     settled: list[Settled] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     _caused: list[Settled] = field(default_factory=list)
@@ -66,10 +68,12 @@ class Batch:
             return earlier if earlier.body_digest == delivered.body_digest else outcomes.KEY_REUSED
         if delivered.expires_at <= self.now:
             return outcomes.EXPIRED
+        if self.policy.misses(wish.command, wish.cause.actor, wish.cause.reason):
+            return reasons.REASON_REQUIRED
         if held is not None and delivered.expected_version not in {None, held.job.version}:
             facts = {"version": held.job.version, "status": held.job.status.value, "position": held.position}
             return Rejected(
-                "version_conflict", "The job has changed since you read it: read it again, then decide again.", facts
+                VERSION_CONFLICT, "The job has changed since you read it: read it again, then decide again.", facts
             )
         return None
 

@@ -131,7 +131,9 @@ class CommandHandler:
 
         Nobody may wait: an answer is not an obligation.
         """
-        asked = [(item, one, outcomes.of(one)) for item, one in zip(read, settled, strict=True) if item.reply_to]
+        waiting = [(item, one) for item, one in zip(read, settled, strict=True) if item.reply_to]
+        outcomes_told = await self._read_model.explained([outcomes.of(one) for _, one in waiting])
+        asked = [(item, one, told) for (item, one), told in zip(waiting, outcomes_told, strict=True)]
         shown = [(one, told) for item, one, told in asked if item.shows_job]
         views: dict[str, JobView] = {job.id: job for job in (_created(one) for one, _ in shown) if job is not None}
         unknown = [told.job_id for _, told in shown if told.job_id and told.job_id not in views]

@@ -14,6 +14,7 @@ from jobplane.chassis import database
 from jobplane.chassis.refusals import Tally
 from jobplane.contracts.commands import CreateJob, RestoreJob, RetryJob
 from jobplane.jobs.batch import Batch, refusal, refusal_events
+from jobplane.jobs.reasons import BY_DEFAULT, ReasonPolicy
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import ById, Changes, Known, Selection, Store
 from jobplane.jobs.wishes import Directive, Settled, Wish
@@ -30,9 +31,15 @@ Plan = Callable[[Sequence[Held], datetime], Sequence[Wish]]
 class Ledger:
     """Writes jobs. `after_commit` hears of everything that was settled, e.g. to wake workers."""
 
-    def __init__(self, store: Store, after_commit: Callable[[Sequence[Settled]], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        after_commit: Callable[[Sequence[Settled]], None] = lambda _: None,
+        reasons: ReasonPolicy = BY_DEFAULT,
+    ) -> None:
         self._store = store
         self._after_commit = after_commit
+        self._reasons = reasons
         self.refusals: Refusals = Tally()
         """Of commands of every sort."""
 
@@ -78,6 +85,7 @@ class Ledger:
                     stored=found.stored,
                     holders=dict(found.holders),
                     jobs={item.job.id: item for item in found.held},
+                    policy=self._reasons,
                 )
                 for wish in plan(found.held, found.now):
                     batch.settle(wish)

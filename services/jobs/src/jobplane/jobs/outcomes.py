@@ -1,7 +1,7 @@
 """What became of each command, kept for seven days: a redelivery or a repeated key finds it instead of acting twice."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from psycopg import AsyncConnection
@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from jobplane.contracts.ids import JobId
 from jobplane.jobs.decisions import AlreadyThere, Rejected
+from jobplane.jobs.past import who_changed
 
 if TYPE_CHECKING:
     from jobplane.jobs.wishes import Settled
@@ -24,6 +25,9 @@ EXPIRED: Final = Rejected(
     "command_expired",
     "The command was not decided in time: look at the job, then send it again if it is still wanted.",
 )
+
+VERSION_CONFLICT: Final = "version_conflict"
+"""The code whose facts say who was faster; see `conflict_explained`."""
 
 COLUMNS: Final = "command_id, body_digest, status, code, detail, facts, job_id, position"
 
@@ -61,6 +65,17 @@ async def load(conn: AsyncConnection[Any], command_id: str) -> Stored | None:
     query = f"SELECT {COLUMNS} FROM command_outcome WHERE command_id = %s AND status IS NOT NULL"  # noqa: S608 - constants
     row = await (await conn.execute(query, (command_id,))).fetchone()
     return None if row is None else stored(row)
+
+
+async def conflict_explained(conn: AsyncConnection[Any], told: Stored) -> Stored:
+    """An outcome whose facts say, if the job had changed, who changed it and when; any other as it is.
+
+    Looked up when it is told, not when it is decided: events never change, and hardly anybody is overtaken.
+    """
+    version = told.facts.get("version")
+    if told.code != VERSION_CONFLICT or told.job_id is None or not isinstance(version, int):
+        return told
+    return replace(told, facts=told.facts | await who_changed(conn, told.job_id, version))
 
 
 def stored(row: Sequence[Any]) -> Stored:

@@ -103,6 +103,13 @@ class ReadModel:
             )
         return {job.id: view(job, row[_POSITION], row[_PROGRESS], texts) for job, row in zip(jobs, found, strict=True)}
 
+    async def explained(self, told: Sequence[Stored]) -> list[Stored]:
+        """Outcomes in order; those of callers who were overtaken say by whom."""
+        if all(one.code != outcomes.VERSION_CONFLICT for one in told):
+            return list(told)
+        async with self._pool.connection() as conn:
+            return [await outcomes.conflict_explained(conn, one) for one in told]
+
     async def one(self, query: OneJob) -> JobView:
         """One job, whole.
 
@@ -173,6 +180,8 @@ class ReadModel:
         """
         async with self._pool.connection() as conn:
             stored = await outcomes.load(conn, query.command_id)
+            if stored is not None:
+                stored = await outcomes.conflict_explained(conn, stored)
         if stored is None:
             raise Refused(
                 "command_not_found",

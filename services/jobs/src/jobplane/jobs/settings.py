@@ -1,8 +1,9 @@
 """The settings of the jobs service."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 
 from jobplane.chassis.settings import ServiceSettings
+from jobplane.jobs.reasons import DEFAULT, ReasonPolicy
 from jobplane.jobs.redaction import DEFAULT_KEYS, Redaction
 
 
@@ -23,6 +24,20 @@ class Settings(ServiceSettings):
     """Keys of payloads, separated by commas: whatever stands below a key that contains one cannot be searched."""
     search_timeout_ms: int = Field(default=2000, ge=50, le=30_000)
     """A search that takes longer is given up."""
+
+    reason_required: str = DEFAULT
+    """Verbs, separated by commas, that people must give a reason for; ``edit_payload`` is an edit of a payload."""
+
+    @field_validator("reason_required")
+    @classmethod
+    def _verbs_are_known(cls, verbs: str) -> str:
+        ReasonPolicy.of(verbs.split(","))
+        return verbs
+
+    @property
+    def reasons(self) -> ReasonPolicy:
+        """What people must give a reason for."""
+        return ReasonPolicy.of(self.reason_required.split(","))
 
     @property
     def redaction(self) -> Redaction:

@@ -104,7 +104,7 @@ class Wiring:
             subject_of=subject_of,
             create=creator(settings.topology_nats_url.get_secret_value(), EVT_JOBS),
         )
-        self._ledger = Ledger(PostgresStore(journal), self._after_commit)
+        self._ledger = Ledger(PostgresStore(journal), self._after_commit, settings.reasons)
         self._leases = leases.Leases(Claims(self._ledger, pool))
         self._effects = Effects(connections.answers, settings.instance, self._leases.wake)
         model = read_model.ReadModel(pool)

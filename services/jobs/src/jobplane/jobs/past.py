@@ -1,0 +1,68 @@
+"""The past of a job: its events as the journal has them; whoever looks back gets them from here."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+
+from jobplane.contracts.actors import Actor
+from jobplane.contracts.envelope import EventRecord, trace_id_of
+from jobplane.contracts.ids import EventId, JobId
+from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent
+from jobplane.jobs.job import Meta
+
+_EVENTS: Final = """
+SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent,
+    at, data::text
+FROM event WHERE stream_id = %s AND version > %s ORDER BY version LIMIT %s
+"""
+
+
+async def events_of(
+    conn: AsyncConnection[Any], job_id: JobId, after_version: int = 0, limit: int = 10_000
+) -> list[EventRecord]:
+    """The events of a job behind one of its versions, oldest first; their versions rise, perhaps not by one."""
+    found = await (await conn.execute(_EVENTS, (job_id, after_version, limit))).fetchall()
+    return [
+        EventRecord(
+            position=row[0],
+            stream_id=row[1],
+            version=row[2],
+            type=row[3],
+            id=EventId(row[4]),
+            command_id=row[5],
+            actor=Actor.model_validate_json(row[6]),
+            reason=row[7],
+            correlation_id=row[8],
+            causation_id=row[9],
+            traceparent=row[10],
+            at=row[11],
+            data=row[12].encode(),
+        )
+        for row in found
+        if row[3] in JOB_EVENTS
+    ]
+
+
+def told(events: Iterable[EventRecord]) -> list[tuple[AnyJobEvent, Meta]]:
+    """What these events say, ready to be folded."""
+    return [
+        (
+            JOB_EVENTS[event.type].model_validate_json(event.data),
+            Meta(event.stream_id, event.version, event.at, trace_id_of(event.traceparent)),
+        )
+        for event in events
+    ]
+
+
+async def who_changed(conn: AsyncConnection[Any], job_id: JobId, version: int) -> dict[str, Any]:
+    """Facts for somebody who was overtaken: who made this version of the job, when, and at which position."""
+    found = await events_of(conn, job_id, version - 1, 1)
+    if not found:
+        return {}
+    event = found[0]
+    return {
+        "changed_by": {"id": event.actor.id, "kind": event.actor.kind.value},
+        "changed_at": event.at.isoformat(),
+        "position": event.position,
+    }
