@@ -26,6 +26,9 @@ class AuditAction(StrEnum):
     JOB_STOP_CONFIRMED = "JOB_STOP_CONFIRMED"
     JOB_FINISHED_ANYWAY = "JOB_FINISHED_ANYWAY"
     JOB_STOP_UNCONFIRMED = "JOB_STOP_UNCONFIRMED"
+    QUEUE_PAUSED = "QUEUE_PAUSED"
+    QUEUE_RESUMED = "QUEUE_RESUMED"
+    QUEUE_LIMITED = "QUEUE_LIMITED"
     USER_CREATED = "USER_CREATED"
     PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105 - an action, not a secret
     LOGIN_SUCCEEDED = "LOGIN_SUCCEEDED"
@@ -56,7 +59,7 @@ class AuditTarget(Fact):
     """What it was done to."""
 
     type: str
-    """``job``, ``user``, ``asset``, ``command`` or ``route``."""
+    """``job``, ``queue``, ``kind``, ``user``, ``asset``, ``command`` or ``route``."""
     id: str | None
     """Its id."""
 

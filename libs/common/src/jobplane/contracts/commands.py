@@ -4,12 +4,13 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
+from jobplane.contracts import subjects
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.message import Message
 from jobplane.contracts.queues import AnyQueueCommand
 from jobplane.contracts.subjects import QUEUE_PATTERN
 
-KIND_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
+KIND_PATTERN: Final = subjects.KIND_PATTERN
 MAX_TAGS: Final = 32
 DEFAULT_MAX_ATTEMPTS: Final = 5
 MAX_TIMEOUT_S: Final = 7 * 24 * 3600

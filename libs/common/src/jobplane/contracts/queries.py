@@ -4,6 +4,8 @@ jobs.query.list     ListJobs → JobPage           jobs.query.detail   OneJob �
 jobs.query.history  OneJobHistory → History      jobs.query.stats    Nothing → Stats
 jobs.query.command  OneCommand → CommandOutcome  jobs.query.journal  Nothing → JournalFigures
 audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
+jobs.query.queues   Nothing → QueueList          jobs.query.queue    OneQueue → QueueView
+jobs.query.kind     OneKind → QueueControl
 jobs.query.journal_page, gateway.query.journal_page  ReadJournal → JournalPage
 """
 
@@ -69,6 +71,18 @@ class OneCommand(Fact):
     """The outcome of one command, if it has one."""
 
     command_id: CommandId
+
+
+class OneQueue(Fact):
+    """One queue."""
+
+    queue: str
+
+
+class OneKind(Fact):
+    """One kind, in all queues."""
+
+    kind: str
 
 
 class JournalFigures(Fact):

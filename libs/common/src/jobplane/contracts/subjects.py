@@ -9,6 +9,7 @@ from uuid import UUID
 
 SHARDS: Final = 16
 QUEUE_PATTERN: Final = r"^[a-z0-9_-]{1,64}$"
+KIND_PATTERN: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$"
 WORKER_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
 _QUEUE = re.compile(QUEUE_PATTERN)
 

@@ -42,12 +42,21 @@ from jobplane.contracts.job_events import (
     JobStopConfirmed,
     JobStopUnconfirmed,
 )
+from jobplane.contracts.queues import (
+    QUEUE_EVENTS,
+    AnyQueueEvent,
+    LimitsFact,
+    QueueEvent,
+    QueueLimited,
+    QueuePaused,
+    QueueResumed,
+)
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
 
-AuditedEvent = AnyJobEvent | AnyAdminEvent | CommandRefused
+AuditedEvent = AnyJobEvent | AnyQueueEvent | AnyAdminEvent | CommandRefused
 
 AUDITED: Final[Mapping[str, Mapping[str, type[AuditedEvent]]]] = {
-    EVT_JOBS: {**JOB_EVENTS, CommandRefused.TYPE: CommandRefused},
+    EVT_JOBS: {**JOB_EVENTS, **QUEUE_EVENTS, CommandRefused.TYPE: CommandRefused},
     EVT_ADMIN: dict(ADMIN_EVENTS),
 }
 """By stream: every event it may carry, by type."""
@@ -67,6 +76,9 @@ ACTIONS: Final[Mapping[str, AuditAction]] = {
     JobForceRun.TYPE: AuditAction.JOB_FORCE_RUN,
     JobRestored.TYPE: AuditAction.JOB_RESTORED,
     JobEdited.TYPE: AuditAction.JOB_EDITED,
+    QueuePaused.TYPE: AuditAction.QUEUE_PAUSED,
+    QueueResumed.TYPE: AuditAction.QUEUE_RESUMED,
+    QueueLimited.TYPE: AuditAction.QUEUE_LIMITED,
     CommandRefused.TYPE: AuditAction.COMMAND_REFUSED,  # the gateway's RequestRefused has the same type
     UserCreated.TYPE: AuditAction.USER_CREATED,
     PasswordReset.TYPE: AuditAction.PASSWORD_RESET,
@@ -168,6 +180,8 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
         case JobEvent():
             error = body.error if isinstance(body, JobFailed | JobOrphaned) else None
             return _Facts("job", stream_id, body.before, body.after, code=error.type if error else None)
+        case QueueEvent():
+            return _queue_facts(body)
         case CommandRefused() | RequestRefused():
             # nothing changed: the target is after it what it was before
             status = body.status if isinstance(body, CommandRefused) else None
@@ -182,6 +196,27 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
             return _Facts("asset", stream_id)
         case _:
             assert_never(body)
+
+
+def _queue_facts(body: QueueEvent) -> _Facts:
+    sort, name = ("queue", body.queue) if body.kind is None else ("kind", body.kind)
+    match body:
+        case QueuePaused():
+            return _Facts(sort, name, "active", "draining" if body.drain else "paused")
+        case QueueResumed():
+            return _Facts(sort, name, "paused", "active")
+        case QueueLimited():
+            return _Facts(sort, name, _limits_in_words(body.before), _limits_in_words(body.after))
+        case _:
+            raise TypeError(body)
+
+
+def _limits_in_words(limits: LimitsFact) -> str:
+    parts = [] if limits.concurrency is None else [f"at most {limits.concurrency} at once"]
+    if limits.rate is not None:
+        rate = limits.rate
+        parts.append(f"{rate.starts} starts in {rate.every_s} s, {rate.burst} at once")
+    return ", ".join(parts) or "unlimited"
 
 
 def _require_ids(event: EventRecord) -> None:

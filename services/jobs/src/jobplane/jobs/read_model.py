@@ -30,6 +30,7 @@ from jobplane.contracts.queries import ListJobs, OneCommand, OneJob, OneJobHisto
 from jobplane.jobs import bodies, outcomes
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
+from jobplane.jobs.queue_views import OLDEST
 from jobplane.jobs.rows import JOB_COLUMNS, job_of
 
 _VIEW_COLUMNS: Final = f"{JOB_COLUMNS}, position, progress"
@@ -37,23 +38,11 @@ _POSITION, _PROGRESS = -2, -1
 _BY_ID: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])"  # noqa: S608 - constants
 _NEWEST: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {{condition}} ORDER BY {{order}} LIMIT %s"  # noqa: S608 - constants
 _LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
-# The oldest ready job of a queue: the first of each (kind, forced, priority) along the index of claims, never all.
-_STATS: Final = """
+_STATS: Final = f"""
 SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
-    CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN (
-        WITH RECURSIVE groups AS (
-            (SELECT kind, forced, priority, run_at FROM job WHERE queue = c.queue AND ready
-                ORDER BY kind DESC, forced DESC, priority DESC, run_at LIMIT 1)
-            UNION ALL
-            SELECT following.* FROM groups, LATERAL (
-                SELECT kind, forced, priority, run_at FROM job WHERE queue = c.queue AND ready
-                    AND (kind, forced, priority) < (groups.kind, groups.forced, groups.priority)
-                ORDER BY kind DESC, forced DESC, priority DESC, run_at LIMIT 1
-            ) AS following
-        ) SELECT min(run_at) FROM groups
-    ) END
+    CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN {OLDEST} END
 FROM job_count c ORDER BY c.queue
-"""
+"""  # noqa: S608 - constants
 _HISTORY: Final = """
 SELECT pos, version, type, at, actor::text, reason, command_id, traceparent, data::text FROM event
 WHERE stream_id = %s AND version > %s ORDER BY version LIMIT %s

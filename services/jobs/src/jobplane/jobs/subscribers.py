@@ -20,11 +20,22 @@ from jobplane.contracts import subjects
 from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.jobs import History, JobPage, JobView, Stats
-from jobplane.contracts.queries import JournalFigures, ListJobs, Nothing, OneCommand, OneJob, OneJobHistory
+from jobplane.contracts.queries import (
+    JournalFigures,
+    ListJobs,
+    Nothing,
+    OneCommand,
+    OneJob,
+    OneJobHistory,
+    OneKind,
+    OneQueue,
+)
+from jobplane.contracts.queues import QueueControl, QueueList, QueueView
 from jobplane.contracts.workers import Beat, BeatReply, DoneReply, DoneReport, LeaseReply, LeaseRequest
 from jobplane.jobs.beats import Beats
 from jobplane.jobs.effects import Effects
 from jobplane.jobs.leases import Leases
+from jobplane.jobs.queue_views import QueueViews
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.reports import Reports
 
@@ -147,3 +158,23 @@ def serve_queries(broker: Broker, read_model: ReadModel, journal: Journal, relay
     serve(broker, _SERVICE, "stats", Nothing, stats)
     serve(broker, _SERVICE, "command", OneCommand, command)
     serve(broker, _SERVICE, "journal", Nothing, figures)
+
+
+def serve_queues(broker: Broker, views: QueueViews) -> None:
+    """Answer the queries of `contracts.queries` about queues and kinds."""
+
+    async def queues(_query: Nothing) -> QueueList:
+        """All queues, and the kinds that are controlled."""
+        return await views.all()
+
+    async def queue(query: OneQueue) -> QueueView:
+        """One queue, whole."""
+        return await views.one(query)
+
+    async def kind(query: OneKind) -> QueueControl:
+        """How one kind is controlled."""
+        return await views.kind(query)
+
+    serve(broker, _SERVICE, "queues", Nothing, queues)
+    serve(broker, _SERVICE, "queue", OneQueue, queue)
+    serve(broker, _SERVICE, "kind", OneKind, kind)

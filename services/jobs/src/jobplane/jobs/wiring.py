@@ -26,7 +26,18 @@ from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
-from jobplane.jobs import beats, leases, pruner, read_model, reports, rescuer, scheduler, search_index
+from jobplane.jobs import (
+    beats,
+    leases,
+    pruner,
+    queue_control,
+    queue_views,
+    read_model,
+    reports,
+    rescuer,
+    scheduler,
+    search_index,
+)
 from jobplane.jobs.claims import Claims
 from jobplane.jobs.directives import Directives
 from jobplane.jobs.effects import Effects, waiting
@@ -35,7 +46,7 @@ from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.measures import measure
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.settings import Settings
-from jobplane.jobs.subscribers import WorkerProtocol, serve_queries
+from jobplane.jobs.subscribers import WorkerProtocol, serve_queries, serve_queues
 from jobplane.jobs.wishes import Settled
 
 log = structlog.get_logger()
@@ -115,12 +126,13 @@ class Wiring:
             reports.Reports(self._ledger),
             self._effects,
         )
-        directives = Directives(journal, self._ledger.refusals, {})
+        directives = Directives(journal, self._ledger.refusals, {**queue_control.RULES})
         handler = CommandHandler(self._ledger, self._leases, model, connections.intake, directives.carry_out)
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
         )
         serve_queries(connections.broker, model, journal, lambda: self._relay.relayed)
+        serve_queues(connections.broker, queue_views.QueueViews(pool))
         journal_pages.serve(
             connections.broker,
             EVT_JOBS,
