@@ -45,6 +45,9 @@ def job(job_id: str | None = None, **values: Any) -> JobView:
 
 def done(message: CommandMessage, **values: Any) -> CommandOutcome:
     """It was done."""
+    if message.command.TARGET != "job":
+        facts: dict[str, JsonValue] = {message.command.TARGET: message.command.target}
+        return CommandOutcome(command_id=message.command_id, status="done", facts=facts, position=Position(7))
     view = job(message.command.target, version=2, position=Position(7))
     told: dict[str, Any] = {"status": "done", "job_id": view.id, "job": view, "position": Position(7)}
     return CommandOutcome(command_id=message.command_id, **(told | values))
@@ -52,6 +55,10 @@ def done(message: CommandMessage, **values: Any) -> CommandOutcome:
 
 def refused(message: CommandMessage, code: str, **facts: JsonValue) -> CommandOutcome:
     """It was refused."""
+    if message.command.TARGET != "job":
+        return CommandOutcome(
+            command_id=message.command_id, status="refused", code=code, detail="Because.", facts=facts
+        )
     view = job(message.command.target, version=4)
     return CommandOutcome(
         command_id=message.command_id,

@@ -30,6 +30,10 @@ NEEDS_ADMIN = {
     ("POST", "/api/admin/jobs/{job_id}/run"),
     ("POST", "/api/admin/jobs/{job_id}/restore"),
     ("PATCH", "/api/admin/jobs/{job_id}"),
+    *(("POST", f"/api/admin/queues/{{queue}}/{verb}") for verb in ("pause", "drain", "resume")),
+    *(("POST", f"/api/admin/kinds/{{kind}}/{verb}") for verb in ("pause", "drain", "resume")),
+    ("PUT", "/api/admin/queues/{queue}/limits"),
+    ("PUT", "/api/admin/kinds/{kind}/limits"),
     ("POST", "/api/admin/assets"),
     ("GET", "/api/docs/swagger"),
     ("GET", "/api/docs/openapi.json"),
@@ -37,7 +41,7 @@ NEEDS_ADMIN = {
 
 
 def address(path: str) -> str:
-    return path.format(job_id=JOB, asset_id=ASSET, command_id=COMMAND)
+    return path.format(job_id=JOB, asset_id=ASSET, command_id=COMMAND, queue="mail", kind="mail.send")
 
 
 def least_role(route: Any) -> Role | None:
@@ -79,6 +83,9 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
         "jobs.query.list": {"items": [], "next_cursor": None},
         "jobs.query.detail": job(JOB).model_dump(mode="json"),
         "jobs.query.history": {"items": [], "next_cursor": None},
+        "jobs.query.queues": {"queues": [], "kinds": [], "position": 0},
+        "jobs.query.queue": {"queue": "mail"},
+        "jobs.query.kind": {"kind": "mail.send"},
         "jobs.query.stats": {"by_status": {}, "queues": [], "position": 0},
         "audit.query.list": {"items": [], "next_cursor": None},
         "health.query.detailed": {"status": "ok"},

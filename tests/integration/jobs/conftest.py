@@ -20,7 +20,7 @@ from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.settings import Settings
 from tests.integration.jobs.driving import Driver
-from tests.integration.jobs.truth import assert_consistent
+from tests.integration.jobs.truth import assert_consistent, assert_controls_are_folds
 from tests.support import servers
 from tests.support.servers import Bus, Database, PrivateDatabase
 from tests.support.waiting import eventually
@@ -108,6 +108,7 @@ def driver(jobs: Settings, gateway: Connection, worker: Connection, database: Da
     """Gateway and workers on a queue that no other test uses; all jobs must be what their events say afterwards."""
     yield Driver(gateway, worker, queue=f"queue-{next(_numbers)}", owner_url=database.owner_url)
     assert_consistent(database.owner_url)
+    assert_controls_are_folds(database.owner_url)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -76,7 +76,7 @@ async def test_it_is_recorded_and_whoever_follows_is_told(
     stored = await directives.carry_out(asked)
     assert (stored.status, stored.facts) == ("done", {"paused": True})
     assert stored.position is not None
-    assert caused_by(database, asked) == [("queue.paused.v1", {"queue": "slow"}, "it burns")]
+    assert caused_by(database, asked) == [("queue.paused.v1", {"queue": "slow", "drain": False}, "it burns")]
     assert len(rules.heard) == 1
 
 

@@ -10,9 +10,12 @@ import psycopg
 from psycopg import Connection
 from psycopg.types.string import TextLoader
 
+from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import trace_id_of
 from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent, CommandRefused
 from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.queues import QUEUE_EVENTS
+from jobplane.jobs import queue, queue_control
 from jobplane.jobs.job import Job, Meta, fold
 from jobplane.jobs.rows import JOB_COLUMNS, job_of
 
@@ -40,6 +43,13 @@ def assert_consistent(owner_url: str) -> None:
         _counters_are_counts(connection, jobs)
         _outcomes_point_at_their_events(connection)
         _bodies_are_what_events_refer_to(connection)
+
+
+def assert_controls_are_folds(owner_url: str) -> None:
+    """Each queue and kind is controlled as its events say."""
+    with _connect(owner_url) as connection, connection.transaction():
+        connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        _controls_are_folds(connection)
 
 
 def _connect(owner_url: str) -> Connection[tuple[Any, ...]]:
@@ -79,6 +89,21 @@ def _rows_are_folds(connection: Connection[tuple[Any, ...]]) -> list[Job]:
         assert not ready or job.status is JobStatus.PENDING
     assert {job.id for job in jobs} == set(histories)
     return jobs
+
+
+def _controls_are_folds(connection: Connection[tuple[Any, ...]]) -> None:
+    told: dict[str, queue.Control] = {}
+    query = "SELECT stream_id, version, at, actor::text, reason, type, data::text FROM event ORDER BY pos"
+    for stream_id, version, at, actor, reason, event_type, data in connection.execute(query):
+        if event_type in QUEUE_EVENTS:
+            event = QUEUE_EVENTS[event_type].model_validate_json(data)
+            target = queue.Target.of(event)
+            before = told.get(target.key, queue.Control(target))
+            assert (target.stream_id, before.version + 1) == (stream_id, version)
+            meta = queue.Meta(version, at, Actor.model_validate_json(actor), reason)
+            told[target.key] = queue.evolve(before, event, meta)
+    rows = connection.execute(f"SELECT {queue_control.COLUMNS} FROM queue_control").fetchall()
+    assert {item.target.key: item for item in map(queue_control.control, rows)} == told
 
 
 def _counters_are_counts(connection: Connection[tuple[Any, ...]], jobs: list[Job]) -> None:

@@ -18,6 +18,7 @@ from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import InvalidMessage
 from jobplane.contracts.ids import EventId
 from jobplane.contracts.job_events import JOB_EVENTS, CommandRefused
+from jobplane.contracts.queues import QUEUE_EVENTS
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
 
 JOB = "019aa000-0000-7000-8000-000000000001"
@@ -61,11 +62,23 @@ def refused(**data: Any) -> EventRecord:
 
 def test_every_event_of_every_stream_has_exactly_one_action() -> None:
     audited = {event_type for types in AUDITED.values() for event_type in types}
-    assert audited == set(JOB_EVENTS) | set(ADMIN_EVENTS) | {CommandRefused.TYPE} == set(ACTIONS)
+    assert audited == set(ACTIONS)
+    assert audited == {*JOB_EVENTS, *QUEUE_EVENTS, *ADMIN_EVENTS, CommandRefused.TYPE}
 
 
 def test_every_action_is_that_of_some_event() -> None:
     assert sorted(ACTIONS.values()) == sorted(AuditAction)
+
+
+def test_what_happened_to_a_queue_or_a_kind_tells_which_and_how() -> None:
+    paused = entry(event("queue.paused.v1", {"queue": "mail", "drain": False}), EVT_JOBS)
+    assert (paused.target_type, paused.target_id, paused.before, paused.after) == ("queue", "mail", "active", "paused")
+    resumed = entry(event("queue.resumed.v1", {"kind": "mail.send"}), EVT_JOBS)
+    assert (resumed.target_type, resumed.target_id, resumed.after) == ("kind", "mail.send", "active")
+    limits = {"before": {}, "after": {"concurrency": 5, "rate": {"starts": 10, "every_s": 60, "burst": 3}}}
+    limited = entry(event("queue.limited.v1", {"queue": "mail", **limits}), EVT_JOBS)
+    assert limited.before == "unlimited"
+    assert limited.after == "at most 5 at once, 10 starts in 60 s, 3 at once"
 
 
 def test_an_entry_tells_who_did_what_to_which_job_and_why() -> None:

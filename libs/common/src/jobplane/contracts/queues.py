@@ -168,6 +168,8 @@ class Pause(Fact):
     """Since when."""
     by: Actor
     """Who wanted it."""
+    by_name: str | None = None
+    """Filled by the gateway from its accounts; none once erased."""
     reason: str | None = None
     """Why, in their words."""
     drain: bool = False
@@ -185,6 +187,8 @@ class LimitsSet(Fact):
     """Since when."""
     by: Actor
     """Who set them."""
+    by_name: str | None = None
+    """Filled by the gateway from its accounts; none once erased."""
     reason: str | None = None
     """Why, in their words."""
 

@@ -1,6 +1,7 @@
 """Who calls, and whether they may: each route names the least role by the type of a parameter."""
 
 import functools
+import re
 from dataclasses import dataclass
 from typing import Annotated, Final
 from uuid import UUID
@@ -10,10 +11,12 @@ from fastapi import Depends, Request
 from jobplane.contracts.actors import Actor, ActorKind, Role
 from jobplane.contracts.admin_events import RequestRefused
 from jobplane.contracts.errors import Refused
+from jobplane.contracts.subjects import KIND_PATTERN, QUEUE_PATTERN
 from jobplane.gateway import cross_site
 from jobplane.gateway.sessions import Credential, Known, hash_of
 from jobplane.gateway.wiring import Gateway, gateway_of
 
+_NAMED: Final = {"queue": re.compile(QUEUE_PATTERN), "kind": re.compile(KIND_PATTERN)}
 _RANK: Final = {Role.VIEWER: 0, Role.ADMIN: 1, Role.SUPERADMIN: 2}
 
 
@@ -139,8 +142,10 @@ async def record_refusal(request: Request, code: str, actor: Actor) -> None:
 
 
 def _target(request: Request) -> tuple[str, str | None]:
-    """What the path names; only well-formed ids are written down, for anybody can ask for any path."""
+    """What the path names; only well-formed ids and names are written down, for anybody can ask for any path."""
     for name, value in request.path_params.items():
+        if name in _NAMED and _NAMED[name].fullmatch(str(value)):
+            return name, str(value)
         try:
             return name.removesuffix("_id"), str(UUID(str(value)))
         except ValueError:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from jobplane.chassis import clock
 from jobplane.chassis.ids import new_id
-from jobplane.contracts.commands import AnyCommand, AnyJobCommand
+from jobplane.contracts.commands import AnyCommand, AnyDirective, AnyJobCommand
 from jobplane.contracts.envelope import CommandMessage, CommandOutcome
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId
@@ -155,8 +155,44 @@ async def answer(
     Raises:
         Refused: it was refused.
     """
+    id_, outcome = await _decided(request, caller, command, wish, reason, agreed)
+    if outcome is None:
+        return accepted(id_)
+    if outcome.status == "refused":
+        raise refusal(outcome)
+    return created(outcome) if command.type == "create" else done(outcome)
+
+
+async def answer_directive(
+    request: Request,
+    caller: Caller,
+    command: AnyDirective,
+    wish: BaseModel | None,
+    reason: str | None,
+    agreed: Terms,
+    *,
+    told_as: str,
+) -> Response:
+    """As `answer`, about what is no job: 200 shows it, as its owner told it in `facts`, under the name `told_as`.
+
+    Raises:
+        Refused: it was refused.
+    """
+    id_, outcome = await _decided(request, caller, command, wish, reason, agreed)
+    if outcome is None:
+        return accepted(id_)
+    if outcome.status == "refused":
+        raise refusal(outcome)
+    shown = {told_as: outcome.facts, "position": outcome.position, "command_id": outcome.command_id}
+    return _json(to_json(shown), 200, {})
+
+
+async def _decided(
+    request: Request, caller: Caller, command: AnyCommand, wish: BaseModel | None, reason: str | None, agreed: Terms
+) -> tuple[CommandId, CommandOutcome | None]:
+    """Have a command decided as the headers want it, known by its key if it has one."""
     keyed = agreed.idempotency_key is not None
-    id_, outcome = await issue(
+    return await issue(
         gateway_of(request),
         caller,
         command,
@@ -165,11 +201,6 @@ async def answer(
         body_digest=digest(wish, agreed) if keyed else None,
         agreed=agreed,
     )
-    if outcome is None:
-        return accepted(id_)
-    if outcome.status == "refused":
-        raise refusal(outcome)
-    return created(outcome) if command.type == "create" else done(outcome)
 
 
 def accepted(id_: CommandId) -> Response:
@@ -225,6 +256,7 @@ def status(outcome: CommandOutcome) -> Response:
                 "detail": outcome.detail,
                 "job": outcome.job,
                 "position": outcome.position,
+                "facts": outcome.facts,
             }
         ),
         200,

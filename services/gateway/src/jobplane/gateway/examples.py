@@ -45,6 +45,37 @@ _JOB: Final[dict[str, Any]] = _LIST_ITEM | {
     "error": _LIST_ITEM["error"] | {"stack": 'File "thumbnail.py", line 12, in thumbnail'},
 }
 _RETRIED: Final[dict[str, Any]] = _JOB | {"status": "PENDING", "attempt": 0, "version": 12, "error": None}
+_QUEUE: Final[dict[str, Any]] = {
+    "queue": "mail",
+    "kind": None,
+    "state": "draining",
+    "running": 2,
+    "paused": {
+        "at": _AT,
+        "by": {"id": _ACCOUNT_ID, "kind": "user", "role": "ADMIN", "origin": None},
+        "by_name": "admin",
+        "reason": "the mail server is replaced",
+        "drain": True,
+    },
+    "limits": {
+        "concurrency": 5,
+        "rate": {"starts": 10, "every_s": 60, "burst": 10},
+        "at": _AT,
+        "by": {"id": _ACCOUNT_ID, "kind": "user", "role": "ADMIN", "origin": None},
+        "by_name": "admin",
+        "reason": "the mail server asks us to slow down",
+    },
+    "version": 3,
+}
+_QUEUE_VIEW: Final[dict[str, Any]] = _QUEUE | {"pending": 1203, "due": 1000, "due_more": True, "oldest_at": _AT}
+_KIND: Final[dict[str, Any]] = _QUEUE | {
+    "queue": None,
+    "kind": "image.thumbnail",
+    "state": "paused",
+    "paused": _QUEUE["paused"] | {"drain": False},
+    "limits": None,
+    "version": 1,
+}
 _ACTOR: Final[dict[str, Any]] = {"id": _ACCOUNT_ID, "kind": "user", "role": "ADMIN", "origin": None}
 
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
@@ -59,7 +90,12 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "detail": None,
         "job": _RETRIED,
         "position": 4712,
+        "facts": {},
     },
+    "QueueControl": _KIND,
+    "QueueControlled": {"queue": _QUEUE, "position": 4712, "command_id": _COMMAND_ID},
+    "QueueView": _QUEUE_VIEW,
+    "QueueList": {"queues": [_QUEUE_VIEW], "kinds": [_KIND], "position": 4712},
     "History": {
         "items": [
             {

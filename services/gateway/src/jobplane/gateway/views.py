@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from jobplane.contracts.actors import ActorKind, Role
 from jobplane.contracts.jobs import JobView
+from jobplane.contracts.queues import QueueControl
 
 
 class View(BaseModel):
@@ -35,6 +36,17 @@ class Controlled(View):
     """Its id."""
 
 
+class QueueControlled(View):
+    """A command about a queue, or a kind, that was done."""
+
+    queue: QueueControl
+    """The queue or kind as it is now."""
+    position: int | None
+    """Position of the last event it caused."""
+    command_id: str
+    """Its id."""
+
+
 class CommandStatus(View):
     """What became of a command."""
 
@@ -50,6 +62,8 @@ class CommandStatus(View):
     """The job after it."""
     position: int | None = None
     """Position of the last event it caused."""
+    facts: dict[str, JsonValue] = Field(default_factory=dict)
+    """What else it tells: what it was about if that is no job, or the facts that stood in the way."""
 
 
 class Me(View):

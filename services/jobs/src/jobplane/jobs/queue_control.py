@@ -88,6 +88,6 @@ async def _load(conn: AsyncConnection[Any], target: Target) -> Control:
 
 async def _save(conn: AsyncConnection[Any], after: Control, *, limited: bool) -> None:
     target = after.target
-    paused = after.paused.model_dump_json() if after.paused else None
-    limits = after.limits.model_dump_json() if after.limits else None
+    paused = after.paused.model_dump_json(exclude_none=True) if after.paused else None
+    limits = after.limits.model_dump_json(exclude_none=True) if after.limits else None
     await conn.execute(_SAVE, (target.key, target.sort, target.name, after.version, paused, limits, limited))

@@ -29,7 +29,7 @@ OLDEST: Final = """(
 """Since when the oldest job waits that may run in the queue `c.queue`."""
 _QUEUES: Final = f"""
 SELECT c.queue, c.pending, c.running,
-    (SELECT count(*) FROM (SELECT FROM job WHERE queue = c.queue AND ready LIMIT {_MOST_COUNTED + 1}) AS some),
+    (SELECT count(*) FROM (SELECT FROM job WHERE queue = c.queue AND ready LIMIT {_MOST_COUNTED + 1}) AS ready),
     CASE WHEN c.pending > 0 THEN {OLDEST} END, {queue_control.COLUMNS}
 FROM (
     SELECT queue, coalesce(sum(n) FILTER (WHERE status = 'PENDING'), 0)::bigint AS pending,

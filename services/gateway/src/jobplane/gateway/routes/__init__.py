@@ -2,12 +2,26 @@
 
 from typing import Final
 
-from jobplane.gateway.routes import assets, audit, commands, control, docs, health, jobs, live, session, stats, token
+from jobplane.gateway.routes import (
+    assets,
+    audit,
+    commands,
+    control,
+    docs,
+    health,
+    jobs,
+    live,
+    queues,
+    session,
+    stats,
+    token,
+)
 
 ROUTERS: Final = (
     jobs.router,
     control.router,
     commands.router,
+    queues.router,
     assets.router,
     audit.router,
     stats.router,

@@ -1,0 +1,92 @@
+"""Queues over HTTP: what is asked becomes the right command, what is wrong is refused before."""
+
+from typing import Any
+
+import pytest
+
+from jobplane.contracts.actors import Role
+from jobplane.contracts.queues import LimitQueue, Limits, PauseQueue, QueueCommand, Rate, ResumeQueue
+from tests.integration.gateway.conftest import Running, code_of
+from tests.integration.gateway.scripted_jobs import NOW, refused
+
+API = "/api/admin"
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("queues/mail/pause", PauseQueue(queue="mail")),
+        ("queues/mail/drain", PauseQueue(queue="mail", drain=True)),
+        ("queues/mail/resume", ResumeQueue(queue="mail")),
+        ("kinds/mail.send/pause", PauseQueue(kind="mail.send")),
+        ("kinds/mail.send/drain", PauseQueue(kind="mail.send", drain=True)),
+        ("kinds/mail.send/resume", ResumeQueue(kind="mail.send")),
+    ],
+)
+async def test_an_admin_controls_a_queue_or_a_kind(gateway: Running, path: str, command: QueueCommand) -> None:
+    admin = await gateway.bearer(Role.ADMIN)
+    answer = await admin.post(f"{API}/{path}", json={"reason": "it burns"})
+    [sent] = gateway.jobs.commands
+    assert (sent.command, sent.reason) == (command, "it burns")
+    assert answer.status_code == 200
+    told = {command.TARGET: command.target}
+    assert answer.json() == {"queue": told, "position": 7, "command_id": sent.command_id}
+
+
+async def test_limits_take_the_place_of_those_before(gateway: Running) -> None:
+    admin = await gateway.bearer(Role.ADMIN)
+    body = {"concurrency": 5, "rate": {"starts": 10, "every_s": 60, "burst": 3}}
+    assert (await admin.put(f"{API}/queues/mail/limits", json=body)).status_code == 200
+    assert (await admin.put(f"{API}/kinds/a.b/limits", json={"concurrency": None, "rate": None})).status_code == 200
+    first, second = (sent.command for sent in gateway.jobs.commands)
+    assert first == LimitQueue(queue="mail", limits=Limits(concurrency=5, rate=Rate(starts=10, every_s=60, burst=3)))
+    assert second == LimitQueue(kind="a.b", limits=Limits())
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"concurrency": 5},
+        {"concurrency": 0, "rate": None},
+        {"concurrency": "5", "rate": None},
+        {"concurrency": None, "rate": {"starts": 0}},
+        {"concurrency": None, "rate": {"every_s": 60}},
+        {"concurrency": None, "rate": None, "speed": 1},
+    ],
+)
+async def test_limits_that_make_no_sense_are_refused(gateway: Running, body: dict[str, Any]) -> None:
+    answer = await (await gateway.bearer(Role.ADMIN)).put(f"{API}/queues/mail/limits", json=body)
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_request")
+    assert gateway.jobs.commands == []
+
+
+async def test_a_name_that_no_queue_can_have_is_refused(gateway: Running) -> None:
+    answer = await (await gateway.bearer(Role.ADMIN)).post(f"{API}/queues/No%20Queue/pause")
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_request")
+
+
+async def test_a_refusal_tells_why(gateway: Running) -> None:
+    gateway.jobs.decide = lambda message: refused(message, "already_paused", since="2026-11-22T12:00:00Z")
+    answer = await (await gateway.bearer(Role.ADMIN)).post(f"{API}/queues/mail/pause")
+    assert (answer.status_code, code_of(answer)) == (409, "already_paused")
+    assert answer.json()["since"] == "2026-11-22T12:00:00Z"
+
+
+async def test_one_that_is_not_decided_in_time_is_accepted(gateway: Running) -> None:
+    gateway.jobs.decide = lambda _message: None
+    admin = await gateway.bearer(Role.ADMIN)
+    answer = await admin.post(f"{API}/queues/mail/pause", headers={"Prefer": "respond-async"})
+    assert answer.status_code == 202
+    assert answer.json()["status_url"] == answer.headers["location"]
+
+
+async def test_a_list_names_who_paused(gateway: Running) -> None:
+    viewer = await gateway.bearer(Role.VIEWER)
+    me = (await viewer.get(f"{API}/session")).json()
+    by = {"id": me["id"], "kind": "user", "role": "ADMIN", "origin": None}
+    paused = {"at": NOW.isoformat(), "by": by, "reason": None, "drain": False}
+    queue = {"queue": "mail", "state": "paused", "running": 0, "paused": paused, "limits": None, "version": 1}
+    gateway.jobs.answers["jobs.query.queues"] = {"queues": [queue], "kinds": [], "position": 1}
+    [shown] = (await viewer.get(f"{API}/queues")).json()["queues"]
+    assert shown["paused"]["by_name"] == me["name"]

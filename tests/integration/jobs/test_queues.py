@@ -1,0 +1,110 @@
+"""Queues are paused, resumed, drained and limited by commands; everybody sees it, and it happens once."""
+
+from typing import Any
+
+import pytest
+
+from jobplane.chassis import queries
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.envelope import CommandOutcome
+from jobplane.contracts.errors import Refused
+from jobplane.contracts.queries import Nothing, OneKind, OneQueue
+from jobplane.contracts.queues import (
+    LimitQueue,
+    Limits,
+    PauseQueue,
+    QueueControl,
+    QueueList,
+    QueueState,
+    QueueView,
+    Rate,
+    ResumeQueue,
+)
+from tests.integration.jobs.driving import ADMIN, Driver, done
+from tests.integration.jobs.truth import rows_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SLOW = Limits(concurrency=2, rate=Rate(starts=10, every_s=60, burst=3))
+
+
+async def view(driver: Driver, queue: str | None = None) -> QueueView:
+    asked = OneQueue(queue=queue or driver.queue)
+    return await queries.ask(driver.gateway, "jobs", "queue", asked, QueueView)
+
+
+async def kind(driver: Driver, name: str) -> QueueControl:
+    return await queries.ask(driver.gateway, "jobs", "kind", OneKind(kind=name), QueueControl)
+
+
+def control(outcome: CommandOutcome) -> QueueControl:
+    assert outcome.status == "done", outcome
+    return QueueControl.model_validate(outcome.facts)
+
+
+def events(driver: Driver, outcome: CommandOutcome) -> list[tuple[Any, ...]]:
+    return rows_of(driver.owner_url, "SELECT type, version FROM event WHERE command_id = %s", (outcome.command_id,))
+
+
+async def test_the_answer_shows_the_queue_as_it_is_now(driver: Driver) -> None:
+    outcome = await driver.do(PauseQueue(queue=driver.queue), reason="the disk is full")
+    shown = control(outcome)
+    assert (shown.queue, shown.kind, shown.state, shown.version) == (driver.queue, None, QueueState.PAUSED, 1)
+    assert shown.paused is not None
+    assert (shown.paused.by, shown.paused.reason) == (ADMIN, "the disk is full")
+    assert events(driver, outcome) == [("queue.paused.v1", 1)]
+    assert control(await driver.do(ResumeQueue(queue=driver.queue))).state is QueueState.ACTIVE
+
+
+async def test_a_repeated_command_pauses_once(driver: Driver) -> None:
+    command_id = new_id()
+    first = await driver.do(PauseQueue(queue=driver.queue), command_id=command_id)
+    again = await driver.do(PauseQueue(queue=driver.queue), command_id=command_id)
+    assert (again.facts, again.position) == (first.facts, first.position)
+    assert len(events(driver, first)) == 1
+    assert (await driver.do(PauseQueue(queue=driver.queue))).code == "already_paused"
+
+
+async def test_a_view_tells_what_waits_what_runs_and_how_it_is_controlled(driver: Driver) -> None:
+    await driver.running()
+    oldest = await driver.create()
+    await driver.create()
+    await driver.do(LimitQueue(queue=driver.queue, limits=SLOW), reason="slowly")
+    shown = await view(driver)
+    assert (shown.pending, shown.due, shown.due_more, shown.running) == (2, 2, False, 1)
+    assert shown.oldest_at == oldest.run_at
+    assert shown.limits is not None
+    assert (shown.limits.concurrency, shown.limits.rate, shown.limits.reason) == (2, SLOW.rate, "slowly")
+    listed = await queries.ask(driver.gateway, "jobs", "queues", Nothing(), QueueList)
+    assert shown in listed.queues
+
+
+async def test_a_drained_queue_says_when_nothing_runs_any_more(driver: Driver) -> None:
+    await driver.create()
+    [leased] = await driver.lease()
+    assert control(await driver.do(PauseQueue(queue=driver.queue, drain=True))).state is QueueState.DRAINING
+    assert (await view(driver)).state is QueueState.DRAINING
+    await driver.report(done(leased))
+    assert (await view(driver)).state is QueueState.DRAINED
+
+
+async def test_a_queue_may_be_paused_before_its_first_job(driver: Driver) -> None:
+    unknown = f"{driver.queue}-unknown"
+    with pytest.raises(Refused) as refused:
+        await view(driver, unknown)
+    assert refused.value.code == "queue_not_found"
+    await driver.do(PauseQueue(queue=unknown))
+    assert (await view(driver, unknown)).state is QueueState.PAUSED
+
+
+async def test_a_kind_is_controlled_in_all_queues(driver: Driver) -> None:
+    name = f"{driver.queue}.kind"
+    assert (await kind(driver, name)).state is QueueState.ACTIVE
+    outcome = await driver.do(PauseQueue(kind=name), reason="it kills workers")
+    assert (control(outcome).queue, control(outcome).kind) == (None, name)
+    assert (await kind(driver, name)).state is QueueState.PAUSED
+    listed = await queries.ask(driver.gateway, "jobs", "queues", Nothing(), QueueList)
+    assert name in [item.kind for item in listed.kinds]
+    await driver.do(ResumeQueue(kind=name))
+    listed = await queries.ask(driver.gateway, "jobs", "queues", Nothing(), QueueList)
+    assert name not in [item.kind for item in listed.kinds]
