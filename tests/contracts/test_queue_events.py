@@ -35,7 +35,7 @@ def fold(*event_types: str) -> dict[str, Any]:
 
 
 def _shown(deed: Pause | LimitsSet | None) -> dict[str, Any] | None:
-    return deed and {**deed.model_dump(mode="json", exclude_none=True), "by": deed.by.id}
+    return None if deed is None else {**deed.model_dump(mode="json", exclude_none=True), "by": deed.by.id}
 
 
 def test_every_event_type_has_a_golden_file_and_every_golden_file_a_type() -> None:

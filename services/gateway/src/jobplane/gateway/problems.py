@@ -39,7 +39,6 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "stop_pending": HTTPStatus.CONFLICT,
     "already_paused": HTTPStatus.CONFLICT,
     "not_paused": HTTPStatus.CONFLICT,
-    "nothing_to_change": HTTPStatus.CONFLICT,
     "command_expired": HTTPStatus.CONFLICT,
     "version_conflict": HTTPStatus.PRECONDITION_FAILED,
     "payload_too_large": HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

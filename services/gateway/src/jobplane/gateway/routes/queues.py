@@ -23,12 +23,12 @@ from jobplane.contracts.queues import (
 )
 from jobplane.contracts.subjects import KIND_PATTERN, QUEUE_PATTERN
 from jobplane.gateway import commands, queue_board
-from jobplane.gateway.answers import ready
+from jobplane.gateway.answers import Reason, ready
 from jobplane.gateway.auth import Admin, Caller, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate, Terms
 from jobplane.gateway.openapi import may_fail, shows
-from jobplane.gateway.routes.jobs import Reason, WhyBody
+from jobplane.gateway.routes.control import WhyBody
 from jobplane.gateway.views import Accepted, QueueControlled
 from jobplane.gateway.wiring import gateway_of
 
