@@ -15,6 +15,7 @@ from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.queries import ListJobs, OneJob, OneJobHistory
 from jobplane.contracts.workers import DoneItem, DoneReport, LeaseRequest
 from jobplane.jobs import read_model
+from jobplane.jobs.histories import Histories
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.rescuer import Rescuer
 from jobplane.jobs.scheduler import Scheduler
@@ -87,7 +88,7 @@ async def _looks(pool: AsyncConnectionPool, times: int) -> Figures:
     questions: dict[str, Callable[[], Awaitable[object]]] = {
         "counts": model.stats,
         "one job": lambda: model.one(OneJob(job_id=failed)),
-        "history": lambda: model.history(OneJobHistory(job_id=failed)),
+        "history": lambda: Histories(pool, model).history(OneJobHistory(job_id=failed)),
         "rescuer's look": rescuer.run_once,
         "scheduler's look": scheduler.run_once,
     }

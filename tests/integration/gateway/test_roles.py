@@ -83,6 +83,7 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
         "jobs.query.list": {"items": [], "next_cursor": None},
         "jobs.query.detail": job(JOB).model_dump(mode="json"),
         "jobs.query.history": {"items": [], "next_cursor": None},
+        "jobs.query.attempts": {"items": [], "next_cursor": None},
         "jobs.query.queues": {"queues": [], "kinds": [], "position": 0},
         "jobs.query.queue": {"queue": "mail"},
         "jobs.query.kind": {"kind": "mail.send"},

@@ -23,6 +23,7 @@ from jobplane.contracts.queries import ListJobs, OneCommand, OneJob, OneJobHisto
 from jobplane.contracts.workers import Beat, LeaseRequest, RunningJob
 from jobplane.jobs.beats import Beats
 from jobplane.jobs.claims import Claims
+from jobplane.jobs.histories import Histories
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.pruner import Pruner
@@ -305,7 +306,7 @@ HOT = {
         lambda desk: desk.model.one(OneJob(job_id=desk.ids[JobStatus.FAILED][0])), {"job_pkey", "body_pkey"}, 4
     ),
     "history": Hot(
-        lambda desk: desk.model.history(OneJobHistory(job_id=desk.ids[JobStatus.FAILED][0])),
+        lambda desk: Histories(desk.pool, desk.model).history(OneJobHistory(job_id=desk.ids[JobStatus.FAILED][0])),
         {"event_stream_id_version_key", "body_pkey"},
         8,
     ),

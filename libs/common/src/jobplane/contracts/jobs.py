@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, JsonValue
 
@@ -36,6 +36,17 @@ class StopState(StrEnum):
     CONFIRMED = "confirmed"
     FINISHED_ANYWAY = "finished_anyway"
     UNCONFIRMED = "unconfirmed"
+
+
+class Stopping(Fact):
+    """How the stop of a cancelled run went; that its worker was signalled is a hint and leaves no time behind."""
+
+    requested_at: datetime
+    """When the job was cancelled: the run was fenced at that instant, and its worker signalled right after."""
+    outcome: StopState
+    """What is known of it."""
+    settled_at: datetime | None = None
+    """When that became known; none while it is `pending`."""
 
 
 class JobErrorView(Fact):
@@ -106,6 +117,8 @@ class JobView(Fact):
     """Whether an admin put it before all priorities."""
     stop: StopState | None = None
     """After the cancel of a running job: what became of that run."""
+    stopping: Stopping | None = None
+    """The same with its times; only in the detail."""
 
 
 class JobPage(Fact):
@@ -115,6 +128,16 @@ class JobPage(Fact):
     """Without payload, result and error.stack."""
     next_cursor: str | None = None
     """Give it back as `cursor` for the next page; none on the last page."""
+
+
+class Change(Fact):
+    """One thing of a job that is otherwise than before; a body that was erased reads ``{"erased": true}``."""
+
+    field: str
+    """Its name, as in the job."""
+    before: JsonValue = None
+    """None for the creation."""
+    after: JsonValue = None
 
 
 class HistoryItem(Fact):
@@ -145,12 +168,46 @@ class HistoryItem(Fact):
 
     Attempt, worker, error, retry_at, …), bodies included where the owner still has them.
     """
+    changes: list[Change] = Field(default_factory=list)
+    """What it changed of the job, found by folding its events."""
 
 
 class History(Fact):
     """All events of a job."""
 
     items: list[HistoryItem]
+    """Oldest first."""
+    next_cursor: str | None = None
+    """For the next page; none on the last."""
+
+
+class Attempt(Fact):
+    """One run of a job; a retry never erases those before it."""
+
+    run: int
+    """Its number; never resets."""
+    attempt: int
+    """Which attempt it was, since the last reset."""
+    worker: str
+    """Who ran it."""
+    started_at: datetime
+    """When its worker got it."""
+    ended_at: datetime | None = None
+    """When it ended for the job; none while it goes on."""
+    outcome: Literal["running", "completed", "failed", "released", "orphaned", "cancelled"]
+    """How it ended; what became of a cancelled one is in `stop`."""
+    error: JobErrorView | None = None
+    """Why it failed, without the stack."""
+    stop: StopState | None = None
+    """After its cancel: what is known of it."""
+    stop_settled_at: datetime | None = None
+    """When that became known."""
+
+
+class Attempts(Fact):
+    """The runs of a job."""
+
+    items: list[Attempt]
     """Oldest first."""
     next_cursor: str | None = None
     """For the next page; none on the last."""

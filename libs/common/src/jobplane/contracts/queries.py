@@ -1,6 +1,7 @@
 """What services ask each other over `<service>.query.<name>`: a JSON request, a `Reply` in return.
 
 jobs.query.list     ListJobs → JobPage           jobs.query.detail   OneJob → JobView
+jobs.query.attempts  OneJobAttempts → Attempts
 jobs.query.history  OneJobHistory → History      jobs.query.stats    Nothing → Stats
 jobs.query.command  OneCommand → CommandOutcome  jobs.query.journal  Nothing → JournalFigures
 audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
@@ -11,7 +12,7 @@ jobs.query.journal_page, gateway.query.journal_page  ReadJournal → JournalPage
 
 from typing import Final, Generic, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import JobStatus
@@ -54,13 +55,25 @@ class ListJobs(Fact):
 
 
 class OneJob(Fact):
-    """One job, with payload, result and error."""
+    """One job, with payload, result and error; as it was at an instant or a position, if one is given."""
 
     job_id: JobId
+    at: AwareDatetime | None = None
+    """With all events up to this instant."""
+    position: int | None = Field(default=None, ge=1, lt=2**63)
+    """With all events up to this position."""
 
 
 class OneJobHistory(Fact):
     """All events of one job, oldest first."""
+
+    job_id: JobId
+    limit: int = Field(default=200, ge=1, le=500)
+    cursor: str | None = None
+
+
+class OneJobAttempts(Fact):
+    """The runs of one job, oldest first."""
 
     job_id: JobId
     limit: int = Field(default=200, ge=1, le=500)

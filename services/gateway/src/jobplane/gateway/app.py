@@ -23,7 +23,7 @@ from jobplane.gateway.edge import Edge
 from jobplane.gateway.express import Express
 from jobplane.gateway.openapi import routes_of
 from jobplane.gateway.problems import FieldError
-from jobplane.gateway.routes import ROUTERS, control, docs, jobs
+from jobplane.gateway.routes import ROUTERS, control, docs, history, jobs
 from jobplane.gateway.wiring import Gateway
 
 _CODE_OF_STATUS: Final = {
@@ -50,7 +50,7 @@ def create_app(gateway: Gateway) -> ASGIApp:
     )
     app = _framework_app(gateway)
     app.add_middleware(edge)
-    return Express(app, routes_of([jobs.router, control.router]), edge)
+    return Express(app, routes_of([jobs.router, history.router, control.router]), edge)
 
 
 def _framework_app(gateway: Gateway) -> FastAPI:

@@ -38,6 +38,7 @@ _LIST_ITEM: Final[dict[str, Any]] = {
     "timeout_s": 30.0,
     "forced": False,
     "stop": None,
+    "stopping": None,
 }
 _JOB: Final[dict[str, Any]] = _LIST_ITEM | {
     "payload": {"side": 320},
@@ -110,6 +111,26 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
                 "before": "FAILED",
                 "after": "PENDING",
                 "data": {"run_at": _AT},
+                "changes": [
+                    {"field": "status", "before": "FAILED", "after": "PENDING"},
+                    {"field": "attempt", "before": 5, "after": 0},
+                ],
+            }
+        ],
+        "next_cursor": None,
+    },
+    "Attempts": {
+        "items": [
+            {
+                "run": 5,
+                "attempt": 5,
+                "worker": "worker-1",
+                "started_at": _AT,
+                "ended_at": _AT,
+                "outcome": "failed",
+                "error": _LIST_ITEM["error"] | {"stack": None},
+                "stop": None,
+                "stop_settled_at": None,
             }
         ],
         "next_cursor": None,

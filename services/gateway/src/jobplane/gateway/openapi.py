@@ -182,6 +182,8 @@ def _never_null(parameter: dict[str, Any]) -> None:
     if len(some) == 1:
         del schema["anyOf"]
         parameter["schema"] = some[0] | schema
+    elif some:
+        schema["anyOf"] = some
 
 
 def calls_of(dependant: Dependant) -> Iterator[Any]:

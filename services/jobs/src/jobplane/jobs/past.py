@@ -19,7 +19,7 @@ FROM event WHERE stream_id = %s AND version > %s ORDER BY version LIMIT %s
 
 
 async def events_of(
-    conn: AsyncConnection[Any], job_id: JobId, after_version: int = 0, limit: int = 10_000
+    conn: AsyncConnection[Any], job_id: JobId, after_version: int = 0, limit: int | None = None
 ) -> list[EventRecord]:
     """The events of a job behind one of its versions, oldest first; their versions rise, perhaps not by one."""
     found = await (await conn.execute(_EVENTS, (job_id, after_version, limit))).fetchall()

@@ -2,23 +2,18 @@
 
 import base64
 import binascii
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from psycopg_pool import AsyncConnectionPool
-from pydantic import JsonValue
+from pydantic import BaseModel, JsonValue
 
-from jobplane.contracts.actors import Actor
-from jobplane.contracts.envelope import CommandOutcome, trace_id_of
+from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, JobId, Position
-from jobplane.contracts.job_events import JOB_EVENTS
 from jobplane.contracts.jobs import (
     FINISHED,
-    History,
-    HistoryItem,
     JobErrorView,
     JobPage,
     JobStatus,
@@ -26,7 +21,7 @@ from jobplane.contracts.jobs import (
     QueueStats,
     Stats,
 )
-from jobplane.contracts.queries import ListJobs, OneCommand, OneJob, OneJobHistory
+from jobplane.contracts.queries import ListJobs, OneCommand, OneJob
 from jobplane.jobs import bodies, outcomes
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
@@ -43,13 +38,7 @@ SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
     CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN {OLDEST} END
 FROM job_count c ORDER BY c.queue
 """  # noqa: S608 - constants
-_HISTORY: Final = """
-SELECT pos, version, type, at, actor::text, reason, command_id, traceparent, data::text FROM event
-WHERE stream_id = %s AND version > %s ORDER BY version LIMIT %s
-"""
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_VERSION: Final = re.compile(r"[0-9]{1,9}")
-_ROUTING: Final = frozenset({"queue", "kind", "before", "after"})
 _PAGE_BYTES: Final = 512 * 1024
 """What a page holds at most, but for a single item that is larger; messages must stay under `MAX_MESSAGE_BYTES`."""
 
@@ -72,7 +61,7 @@ _PHASES: Final = (
     _Phase(_RUNNING, "status NOT IN ('PENDING', 'COMPLETED', 'FAILED', 'CANCELLED')", keyed=False),
 )
 
-Item = TypeVar("Item", JobView, HistoryItem)
+Item = TypeVar("Item", bound=BaseModel)
 
 
 class ReadModel:
@@ -107,7 +96,7 @@ class ReadModel:
         """
         found = await self.views([query.job_id])
         if query.job_id not in found:
-            raise _not_found(query.job_id)
+            raise not_found(query.job_id)
         return found[query.job_id]
 
     async def page(self, query: ListJobs) -> JobPage:
@@ -121,27 +110,9 @@ class ReadModel:
             found = await (await conn.execute(sql, parameters)).fetchall()
             shown = [(job_of(row), row) for row in found[: query.limit]]
             texts = await bodies.load(conn, (job.error_ref for job, _ in shown))
-        items = _fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
+        items = fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
         more = len(found) > len(items)
         return JobPage(items=items, next_cursor=cursor_after(items[-1].id) if more else None)
-
-    async def history(self, query: OneJobHistory) -> History:
-        """The events of a job, oldest first.
-
-        Raises:
-            Refused: `job_not_found`, `invalid_cursor`.
-        """
-        after = int(_decode_cursor(query.cursor, _VERSION)) if query.cursor else 0
-        async with self._pool.connection() as conn:
-            found = await (await conn.execute(_HISTORY, (query.job_id, after, query.limit + 1))).fetchall()
-            datas: list[dict[str, Any]] = [json.loads(row[8]) for row in found[: query.limit]]
-            texts = await bodies.load(conn, (ref for data in datas for ref in _refs(data)))
-        known = [(row, data) for row, data in zip(found, datas, strict=False) if row[2] in JOB_EVENTS]
-        if not known and not after:
-            raise _not_found(query.job_id)
-        items = _fitting([_history_item(row, data, texts) for row, data in known])
-        more = len(found) > query.limit or len(known) > len(items)
-        return History(items=items, next_cursor=cursor_after(str(items[-1].version)) if more else None)
 
     async def stats(self) -> Stats:
         """Exact counts, all true for the same journal position."""
@@ -188,7 +159,7 @@ def select(query: ListJobs) -> tuple[str, Sequence[object]]:
     planner no other index to walk, however wrong it is about how many rows there are.
     """
     limit = query.limit + 1
-    before = _LAST_ID if query.cursor is None else _decode_cursor(query.cursor, _ID)
+    before = _LAST_ID if query.cursor is None else decode_cursor(query.cursor, _ID)
     if not (query.status or query.queue or query.kind):
         return _NEWEST.format(condition="id < %s::uuid", order="id DESC"), (before, limit)
     wanted = query.status or list(JobStatus)
@@ -288,7 +259,7 @@ def _in_list(whole: JobView) -> JobView:
     return whole.model_copy(update={"payload": None, "result": None, "error": error})
 
 
-def _fitting(items: list[Item]) -> list[Item]:
+def fitting(items: list[Item]) -> list[Item]:
     """The longest beginning that fits into one page; never less than one item."""
     size = 0
     for count, item in enumerate(items):
@@ -298,41 +269,8 @@ def _fitting(items: list[Item]) -> list[Item]:
     return items
 
 
-def _refs(data: Mapping[str, Any]) -> list[str | None]:
-    error = data.get("error") or {}
-    return [(data.get(name) or {}).get("ref") for name in ("payload", "result")] + [
-        (error.get("body") or {}).get("ref")
-    ]
-
-
-def _history_item(row: Sequence[Any], data: Mapping[str, Any], texts: Mapping[str, JsonValue]) -> HistoryItem:
-    told: dict[str, JsonValue] = {name: value for name, value in data.items() if name not in _ROUTING}
-    for name in ("payload", "result"):
-        if name in told:
-            told[name] = texts.get((data[name] or {}).get("ref", ""))
-    if isinstance(error := told.get("error"), dict):
-        body = texts.get((data["error"].get("body") or {}).get("ref", ""))
-        told["error"] = {
-            "type": error["type"],
-            "fingerprint": error["fingerprint"],
-            **(body if isinstance(body, dict) else {}),
-        }
-    return HistoryItem(
-        position=Position(row[0]),
-        version=row[1],
-        type=row[2],
-        at=row[3],
-        actor=Actor.model_validate_json(row[4]),
-        reason=row[5],
-        command_id=row[6],
-        trace_id=trace_id_of(row[7]),
-        before=data.get("before"),
-        after=data["after"],
-        data=told,
-    )
-
-
-def _not_found(job_id: JobId) -> Refused:
+def not_found(job_id: JobId) -> Refused:
+    """There is no such job."""
     return Refused(
         "job_not_found",
         "There is no such job: check the id, or look the job up in the list of jobs.",
@@ -345,7 +283,7 @@ def cursor_after(after: str) -> str:
     return base64.urlsafe_b64encode(after.encode()).decode().rstrip("=")
 
 
-def _decode_cursor(cursor: str, shape: re.Pattern[str]) -> str:
+def decode_cursor(cursor: str, shape: re.Pattern[str]) -> str:
     """The id or version inside a cursor.
 
     Raises:

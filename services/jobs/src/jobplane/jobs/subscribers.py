@@ -19,13 +19,14 @@ from jobplane.chassis.queries import Broker, serve
 from jobplane.contracts import subjects
 from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Unavailable
-from jobplane.contracts.jobs import History, JobPage, JobView, Stats
+from jobplane.contracts.jobs import Attempts, History, JobPage, JobView, Stats
 from jobplane.contracts.queries import (
     JournalFigures,
     ListJobs,
     Nothing,
     OneCommand,
     OneJob,
+    OneJobAttempts,
     OneJobHistory,
     OneKind,
     OneQueue,
@@ -34,6 +35,7 @@ from jobplane.contracts.queues import QueueControl, QueueList, QueueView
 from jobplane.contracts.workers import Beat, BeatReply, DoneReply, DoneReport, LeaseReply, LeaseRequest
 from jobplane.jobs.beats import Beats
 from jobplane.jobs.effects import Effects
+from jobplane.jobs.histories import Histories
 from jobplane.jobs.leases import Leases
 from jobplane.jobs.queue_views import QueueViews
 from jobplane.jobs.read_model import ReadModel
@@ -125,7 +127,9 @@ class WorkerProtocol:
             log.info("protocol.not_answered", error=type(error).__name__)
 
 
-def serve_queries(broker: Broker, read_model: ReadModel, journal: Journal, relayed: Callable[[], int]) -> None:
+def serve_queries(
+    broker: Broker, read_model: ReadModel, histories: Histories, journal: Journal, relayed: Callable[[], int]
+) -> None:
     """Answer the queries of `contracts.queries` that are ours."""
 
     async def page(query: ListJobs) -> JobPage:
@@ -133,12 +137,16 @@ def serve_queries(broker: Broker, read_model: ReadModel, journal: Journal, relay
         return await read_model.page(query)
 
     async def one(query: OneJob) -> JobView:
-        """One job, whole."""
-        return await read_model.one(query)
+        """One job, whole, now or then."""
+        return await histories.detail(query)
 
     async def history(query: OneJobHistory) -> History:
         """The events of one job, oldest first."""
-        return await read_model.history(query)
+        return await histories.history(query)
+
+    async def attempts(query: OneJobAttempts) -> Attempts:
+        """The runs of one job, oldest first."""
+        return await histories.attempts(query)
 
     async def stats(_query: Nothing) -> Stats:
         """Exact counts."""
@@ -155,6 +163,7 @@ def serve_queries(broker: Broker, read_model: ReadModel, journal: Journal, relay
     serve(broker, _SERVICE, "list", ListJobs, page)
     serve(broker, _SERVICE, "detail", OneJob, one)
     serve(broker, _SERVICE, "history", OneJobHistory, history)
+    serve(broker, _SERVICE, "attempts", OneJobAttempts, attempts)
     serve(broker, _SERVICE, "stats", Nothing, stats)
     serve(broker, _SERVICE, "command", OneCommand, command)
     serve(broker, _SERVICE, "journal", Nothing, figures)

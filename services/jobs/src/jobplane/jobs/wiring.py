@@ -42,6 +42,7 @@ from jobplane.jobs.claims import Claims
 from jobplane.jobs.directives import Directives
 from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
+from jobplane.jobs.histories import Histories
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.measures import measure
 from jobplane.jobs.postgres_store import PostgresStore
@@ -131,7 +132,7 @@ class Wiring:
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
         )
-        serve_queries(connections.broker, model, journal, lambda: self._relay.relayed)
+        serve_queries(connections.broker, model, Histories(pool, model), journal, lambda: self._relay.relayed)
         serve_queues(connections.broker, queue_views.QueueViews(pool))
         journal_pages.serve(
             connections.broker,

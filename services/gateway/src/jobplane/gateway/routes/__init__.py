@@ -9,6 +9,7 @@ from jobplane.gateway.routes import (
     control,
     docs,
     health,
+    history,
     jobs,
     live,
     queues,
@@ -19,6 +20,7 @@ from jobplane.gateway.routes import (
 
 ROUTERS: Final = (
     jobs.router,
+    history.router,
     control.router,
     commands.router,
     queues.router,

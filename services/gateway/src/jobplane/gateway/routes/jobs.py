@@ -20,10 +20,10 @@ from jobplane.contracts.commands import (
 )
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, History, JobStatus, JobView
+from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobStatus, JobView
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import assets, commands
-from jobplane.gateway.answers import Instant, JobIdPath, Limit, PageCursor, Reason, ready
+from jobplane.gateway.answers import Instant, Limit, PageCursor, Reason, ready
 from jobplane.gateway.auth import Admin, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate
@@ -119,32 +119,6 @@ async def create_job(
         asset=asset,
     )
     return await commands.answer(request, caller, command, new, new.reason, agreed)
-
-
-@router.get(
-    "/{job_id}", responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found"), summary="Look at a job"
-)
-async def job_detail(request: Request, caller: Viewer, job_id: JobIdPath) -> Response:  # noqa: ARG001 - declares who may call
-    """Everything about one job, with payload, result and error. The ETag is its version, for If-Match."""
-    job = await gateway_of(request).bus.ask_raw("jobs", "detail", queries.OneJob(job_id=JobId(str(job_id))))
-    return ready(job, {"ETag": f'"{job["version"]}"'})
-
-
-@router.get(
-    "/{job_id}/history",
-    responses=shows(History) | may_fail("job_not_found", "invalid_cursor"),
-    summary="See what happened to a job",
-)
-async def job_history(
-    request: Request,
-    caller: Viewer,  # noqa: ARG001 - declares who may call
-    job_id: JobIdPath,
-    limit: Annotated[int, Query(ge=1, le=500, description="How many events at most.")] = 200,
-    cursor: PageCursor = None,
-) -> Response:
-    """Every event of the job, oldest first, with who caused it and why."""
-    asked = queries.OneJobHistory(job_id=JobId(str(job_id)), limit=limit, cursor=cursor)
-    return ready(await gateway_of(request).bus.ask_raw("jobs", "history", asked))
 
 
 def check_payload(payload: dict[str, JsonValue] | None) -> None:
