@@ -8,6 +8,8 @@ import pytest
 
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES
+from jobplane.contracts.queries import JobSort, ListJobs
+from jobplane.contracts.search_grammar import parse
 from jobplane.gateway.bodies import MOST_BYTES
 from tests.integration.gateway.conftest import Running, code_of
 
@@ -165,3 +167,46 @@ async def test_every_answer_is_safe_to_show(gateway: Running, admin: httpx2.Asyn
         assert "'unsafe-inline'" not in headers["content-security-policy"]
         assert headers["x-trace-id"]
         assert "server" not in headers
+
+
+@pytest.mark.parametrize("path", [JOBS, f"{JOBS}/count"])
+async def test_a_query_that_means_nothing_is_pointed_at(gateway: Running, admin: httpx2.AsyncClient, path: str) -> None:
+    answer = await admin.get(path, params={"q": "queue:mail stauts:failed older:soon"})
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_query")
+    first, second = answer.json()["errors"]
+    assert first["loc"] == ["query", "q"]
+    assert (first["position"], first["length"], first["token"]) == (11, 7, "stauts:")
+    assert 'did you mean "status"?' in first["msg"]
+    assert second["token"] == "soon"
+    assert not [subject for subject, _ in gateway.jobs.asked if subject.endswith((".list", ".count"))]
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"q": "older:2h newer:1h"}, "invalid_query"),
+        ({"q": "status:failed", "status": "PENDING"}, "invalid_query"),
+        ({"q": "tag:a", "tag": "b"}, "invalid_query"),
+        ({"q": "x" * 2001}, "invalid_request"),
+        ({"sort": "name"}, "invalid_request"),
+        ({"fingerprint": "zz"}, "invalid_request"),
+        ({"worker": "a b"}, "invalid_request"),
+    ],
+)
+async def test_a_search_that_cannot_be_meant_is_refused(
+    admin: httpx2.AsyncClient, params: dict[str, str], code: str
+) -> None:
+    answer = await admin.get(JOBS, params=params)
+    assert (answer.status_code, code_of(answer)) == (422, code)
+
+
+async def test_the_query_and_the_other_parameters_are_asked_together(
+    gateway: Running, admin: httpx2.AsyncClient
+) -> None:
+    params = {"q": "kind:image.* older:2h", "status": "FAILED", "worker": "w-1", "sort": "created"}
+    gateway.jobs.answers["jobs.query.list"] = {"items": []}
+    await admin.get(JOBS, params=params)
+    [asked] = [body for subject, body in gateway.jobs.asked if subject == "jobs.query.list"]
+    query = ListJobs.model_validate_json(asked)
+    assert query.filter == parse("kind:image.* older:2h status:failed worker:w-1")
+    assert query.sort is JobSort.OLDEST

@@ -1,6 +1,7 @@
 """Jobs of many sorts to search, and queries about them."""
 
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 
 import psycopg
@@ -11,7 +12,6 @@ from jobplane.chassis import clock
 from jobplane.contracts.actors import Actor, ActorKind, Role
 from jobplane.contracts.commands import CancelJob, ForceRunJob, RetryJob
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.workers import DoneItem, DoneReport, ReportedError
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.read_model import ReadModel
@@ -83,7 +83,7 @@ QUERIES = (
     "attempt:1..2 priority:<=0",
     "older:1h",
     "newer:1h",
-    "newer:1h older:1s",
+    "newer:1h older:30m",
     "asset:store/1",
     "fingerprint:0123456789abcdef",
     "42 default",
@@ -151,6 +151,9 @@ async def known(pool: AsyncConnectionPool, database: Database) -> list[Known]:
     return [Known(views[job_id], frozenset(actor for job, actor in acted if job == job_id)) for job_id in ids]
 
 
-def some_of_each(jobs: list[Known]) -> bool:
-    """Whether the jobs are worth a search."""
-    return {one.job.status for one in jobs} == set(JobStatus)
+async def live_on(ledger: Ledger, ids: Sequence[JobId], *, seed: int) -> None:
+    """Some more steps in the lives of some of these jobs."""
+    dice = random.Random(seed)
+    reports = Reports(ledger)
+    for job_id in dice.sample(ids, len(ids) // 2):
+        await live(ledger, reports, job_id, dice)

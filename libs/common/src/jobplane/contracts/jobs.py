@@ -122,12 +122,37 @@ class JobView(Fact):
 
 
 class JobPage(Fact):
-    """One page of a list, newest first."""
+    """One page of a list, newest first unless another order was asked for."""
 
     items: list[JobView]
     """Without payload, result and error.stack."""
     next_cursor: str | None = None
     """Give it back as `cursor` for the next page; none on the last page."""
+    indexed_to: Position | None = None
+    """Where the index of the search was asked: the position up to which it knows the journal."""
+    behind: int | None = None
+    """How many events come after that: what they brought may not be found yet."""
+
+
+class CountRelation(StrEnum):
+    """How a count is meant."""
+
+    EXACT = "exact"
+    AT_LEAST = "at_least"
+    """There are more than were counted."""
+
+
+class JobCount(Fact):
+    """How many jobs match."""
+
+    count: int
+    """Never more than 10,000 are counted one by one."""
+    relation: CountRelation
+    """Whether it is exact."""
+    indexed_to: Position | None = None
+    """As in a page."""
+    behind: int | None = None
+    """As in a page."""
 
 
 class Change(Fact):

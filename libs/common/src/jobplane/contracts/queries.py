@@ -2,6 +2,7 @@
 
 jobs.query.list     ListJobs → JobPage           jobs.query.detail   OneJob → JobView
 jobs.query.attempts  OneJobAttempts → Attempts
+jobs.query.count    CountJobs → JobCount
 jobs.query.history  OneJobHistory → History      jobs.query.stats    Nothing → Stats
 jobs.query.command  OneCommand → CommandOutcome  jobs.query.journal  Nothing → JournalFigures
 audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
@@ -10,11 +11,13 @@ jobs.query.kind     OneKind → QueueControl
 jobs.query.journal_page, gateway.query.journal_page  ReadJournal → JournalPage
 """
 
+from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
 from pydantic import AwareDatetime, Field, JsonValue
 
 from jobplane.contracts.ids import CommandId, JobId
+from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.message import Fact
 
@@ -44,6 +47,21 @@ class Nothing(Fact):
     """A query without parameters."""
 
 
+class JobSort(StrEnum):
+    """The order of a list; a minus begins with the largest or latest. Jobs without such an instant come last."""
+
+    NEWEST = "-created"
+    OLDEST = "created"
+    LATEST_STARTED = "-started"
+    EARLIEST_STARTED = "started"
+    LATEST_FINISHED = "-finished"
+    EARLIEST_FINISHED = "finished"
+    LATEST_DUE = "-run_at"
+    EARLIEST_DUE = "run_at"
+    HIGHEST_PRIORITY = "-priority"
+    LOWEST_PRIORITY = "priority"
+
+
 class ListJobs(Fact):
     """Jobs, newest first; filters compose by AND, several values of one filter by OR."""
 
@@ -52,6 +70,15 @@ class ListJobs(Fact):
     status: list[JobStatus] = Field(default_factory=list)
     queue: list[str] = Field(default_factory=list)
     kind: list[str] = Field(default_factory=list)
+    filter: JobFilter = JobFilter()
+    """Holds, too."""
+    sort: JobSort = JobSort.NEWEST
+
+
+class CountJobs(Fact):
+    """How many jobs there are."""
+
+    filter: JobFilter = JobFilter()
 
 
 class OneJob(Fact):

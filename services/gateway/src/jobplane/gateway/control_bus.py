@@ -181,7 +181,9 @@ class ControlBus:
         """
         return reply_type.model_validate(await self.ask_raw(service, name, request))
 
-    async def ask_raw(self, service: str, name: str, request: BaseModel | None = None) -> dict[str, Any]:
+    async def ask_raw(
+        self, service: str, name: str, request: BaseModel | None = None, *, timeout_s: float = _QUERY_S
+    ) -> dict[str, Any]:
         """Ask another service; plain JSON values, not checked again: it made them from the same contract.
 
         Raises:
@@ -190,7 +192,7 @@ class ControlBus:
         body = (request or Nothing()).model_dump_json(exclude_defaults=True).encode()
         headers = {TRACEPARENT: tracing.current_traceparent()}
         try:
-            message = await self._nc.request(subjects.query(service, name), body, _QUERY_S, headers=headers)
+            message = await self._nc.request(subjects.query(service, name), body, timeout_s, headers=headers)
         except (NatsError, OSError, TimeoutError) as error:
             detail = f"The {service} service does not answer just now. Try again in a moment."
             raise Unavailable(detail) from error

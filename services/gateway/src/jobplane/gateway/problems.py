@@ -45,6 +45,9 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "unsupported_media_type": HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     "invalid_request": HTTPStatus.UNPROCESSABLE_ENTITY,
     "invalid_cursor": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "invalid_query": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "field_redacted": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "sort_too_broad": HTTPStatus.UNPROCESSABLE_ENTITY,
     "invalid_command": HTTPStatus.UNPROCESSABLE_ENTITY,
     "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
     "reason_required": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -54,6 +57,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "not_accepted": HTTPStatus.SERVICE_UNAVAILABLE,
+    "search_too_slow": HTTPStatus.SERVICE_UNAVAILABLE,
     "journal_diverged": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Every refusal code that a caller can meet; a code of the domain that is not here is a conflict with the state."""
@@ -62,7 +66,7 @@ _OWN_MEMBERS: Final = frozenset({"type", "title", "status", "code", "detail", "i
 
 
 class FieldError(BaseModel):
-    """One thing that is wrong with a request; what was sent is not repeated."""
+    """One thing that is wrong with a request; of what was sent, only parts of queries are repeated."""
 
     model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
 
@@ -70,6 +74,20 @@ class FieldError(BaseModel):
     """Where: ``body``, ``query``, ``path`` or ``header``, then the names down to it."""
     msg: str
     """What is wrong."""
+    position: int | None = None
+    """In a query: how many characters stand before the part that is wrong."""
+    length: int | None = None
+    """How many characters it has."""
+    token: str | None = None
+    """The part itself."""
+
+
+class Misread(Refused):
+    """A request that can be read, but a part of it means nothing."""
+
+    def __init__(self, code: str, detail: str, errors: Sequence[FieldError]) -> None:
+        super().__init__(code, detail)
+        self.errors = list(errors)
 
 
 class Problem(BaseModel):
@@ -90,7 +108,7 @@ class Problem(BaseModel):
     trace_id: str
     """W3C trace of this request: quote it when you report a problem."""
     errors: list[FieldError] = Field(default_factory=list)
-    """What is wrong with the request, field by field (`invalid_request`)."""
+    """What is wrong with the request, field by field (`invalid_request`) or part by part (`invalid_query`)."""
 
 
 def status_of(code: str) -> HTTPStatus:
@@ -117,7 +135,7 @@ def response(
         "trace_id": tracing.current_trace_id(),
     }
     if errors:
-        body["errors"] = [error.model_dump() for error in errors]
+        body["errors"] = [error.model_dump(exclude_none=True) for error in errors]
     for name, fact in (facts or {}).items():
         body[f"job_{name}" if name in _OWN_MEMBERS else name] = fact
     return Response(to_json(body), status.value, headers, media_type="application/problem+json")
@@ -129,7 +147,8 @@ def refused(error: Refused) -> Response:
     headers = {"Retry-After": str(retry_after)} if isinstance(retry_after, int) else {}
     if status_of(error.code) is HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = 'Bearer realm="jobplane"'
-    return response(error.code, error.detail, facts=error.facts, headers=headers)
+    errors = error.errors if isinstance(error, Misread) else ()
+    return response(error.code, error.detail, facts=error.facts, errors=errors, headers=headers)
 
 
 def unavailable(error: Unavailable, facts: Mapping[str, JsonValue] | None = None) -> Response:

@@ -3,8 +3,8 @@
 import base64
 import binascii
 import re
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, JsonValue
@@ -13,7 +13,6 @@ from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, JobId, Position
 from jobplane.contracts.jobs import (
-    FINISHED,
     JobErrorView,
     JobPage,
     JobStatus,
@@ -22,17 +21,16 @@ from jobplane.contracts.jobs import (
     Stats,
 )
 from jobplane.contracts.queries import ListJobs, OneCommand, OneJob
-from jobplane.jobs import bodies, outcomes
+from jobplane.jobs import bodies, outcomes, walks
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.queue_views import OLDEST
 from jobplane.jobs.rows import JOB_COLUMNS, job_of
+from jobplane.jobs.walks import Trail
 
-_VIEW_COLUMNS: Final = f"{JOB_COLUMNS}, position, progress"
+VIEW_COLUMNS: Final = f"{JOB_COLUMNS}, position, progress"
 _POSITION, _PROGRESS = -2, -1
-_BY_ID: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])"  # noqa: S608 - constants
-_NEWEST: Final = f"SELECT {_VIEW_COLUMNS} FROM job WHERE {{condition}} ORDER BY {{order}} LIMIT %s"  # noqa: S608 - constants
-_LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_BY_ID: Final = f"SELECT {VIEW_COLUMNS} FROM job WHERE id = ANY(%s::uuid[])"  # noqa: S608 - constants
 _STATS: Final = f"""
 SELECT (SELECT pos FROM journal_head), c.queue, c.status, c.n,
     CASE WHEN c.status = 'PENDING' AND c.n > 0 THEN {OLDEST} END
@@ -42,24 +40,6 @@ _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PAGE_BYTES: Final = 512 * 1024
 """What a page holds at most, but for a single item that is larger; messages must stay under `MAX_MESSAGE_BYTES`."""
 
-
-class _Phase(NamedTuple):
-    """Statuses whose jobs lie in indexes of their own."""
-
-    statuses: frozenset[JobStatus]
-    condition: str
-    """Word for word that of the indexes."""
-    keyed: bool
-    """There is an index for queues and one for kinds."""
-
-
-_PENDING: Final = frozenset({JobStatus.PENDING})
-_RUNNING: Final = frozenset({JobStatus.RUNNING})
-_PHASES: Final = (
-    _Phase(FINISHED, "status IN ('COMPLETED', 'FAILED', 'CANCELLED')", keyed=True),
-    _Phase(_PENDING, "status NOT IN ('RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')", keyed=True),
-    _Phase(_RUNNING, "status NOT IN ('PENDING', 'COMPLETED', 'FAILED', 'CANCELLED')", keyed=False),
-)
 
 Item = TypeVar("Item", bound=BaseModel)
 
@@ -114,6 +94,17 @@ class ReadModel:
         more = len(found) > len(items)
         return JobPage(items=items, next_cursor=cursor_after(items[-1].id) if more else None)
 
+    async def listed(self, ids: Sequence[str]) -> list[JobView]:
+        """Jobs as lists show them, in the order of their ids here, as many as fit; unknown ids are left out."""
+        async with self._pool.connection() as conn:
+            found = await (await conn.execute(_BY_ID, (list(ids),))).fetchall()
+            rows: dict[str, tuple[Job, Sequence[Any]]] = {
+                job.id: (job, row) for job, row in ((job_of(row), row) for row in found)
+            }
+            texts = await bodies.load(conn, (job.error_ref for job, _ in rows.values()))
+        shown = [rows[job_id] for job_id in ids if job_id in rows]
+        return fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
+
     async def stats(self) -> Stats:
         """Exact counts, all true for the same journal position."""
         async with self._pool.connection() as conn:
@@ -152,46 +143,9 @@ class ReadModel:
 
 
 def select(query: ListJobs) -> tuple[str, Sequence[object]]:
-    """The statement for a page, and its parameters; it asks for one row more, to know whether there is a next page.
-
-    An index gives rows in order only below one value of each of its columns before the id. So each combination of the
-    values that are wanted is asked for its newest rows, of which the newest are taken. Comparing whole keys leaves the
-    planner no other index to walk, however wrong it is about how many rows there are.
-    """
-    limit = query.limit + 1
-    before = _LAST_ID if query.cursor is None else decode_cursor(query.cursor, _ID)
-    if not (query.status or query.queue or query.kind):
-        return _NEWEST.format(condition="id < %s::uuid", order="id DESC"), (before, limit)
-    wanted = query.status or list(JobStatus)
-    parts = [_newest(query, phase, phase.statuses.intersection(wanted), before, limit) for phase in _PHASES]
-    asked = [part for part in parts if part is not None]
-    union, told = " UNION ALL ".join(text for text, _ in asked), [value for _, values in asked for value in values]
-    return f"SELECT * FROM ({union}) AS found ORDER BY id DESC LIMIT %s", (*told, limit)  # noqa: S608 - constants
-
-
-def _newest(
-    query: ListJobs, phase: _Phase, statuses: Collection[str], before: str, limit: int
-) -> tuple[str, Sequence[object]] | None:
-    """The newest rows of each combination among some statuses of one phase; None if no status is asked for."""
-    if not statuses:
-        return None
-    filters = {column: values for column, values in (("queue", query.queue), ("kind", query.kind)) if values}
-    wanted: dict[str, Collection[str]] = {"status": statuses}
-    if phase.keyed and filters:
-        column = next(iter(filters))
-        wanted = {column: filters.pop(column), **wanted}
-    key, values = ", ".join(wanted), ", ".join(f"wanted_{column}.value" for column in wanted)
-    condition = f"({key}, id) < ({values}, %s::uuid) AND ({key}) >= ({values}) AND {phase.condition}"
-    condition += "".join(f" AND {column} = ANY(%s::text[])" for column in filters)
-    newest = _NEWEST.format(condition=condition, order=", ".join(f"{column} DESC" for column in (*wanted, "id")))
-    listed = ", ".join(f"unnest(%s::text[]) AS wanted_{column} (value)" for column in wanted)
-    told = [*map(_texts, wanted.values()), before, *map(_texts, filters.values()), limit]
-    return f"SELECT found.* FROM {listed}, LATERAL ({newest}) AS found", told  # noqa: S608 - constants
-
-
-def _texts(wanted: Collection[str]) -> list[str]:
-    """Each value once, as text; no text in a database has a NUL, so that nothing is found by one that has."""
-    return sorted({str(value) for value in wanted if "\0" not in value})
+    """The statement for a page, and its parameters; it asks for one row more, to know whether there is a next page."""
+    after = None if query.cursor is None else decode_cursor(query.cursor, _ID)
+    return walks.walk(Trail(query.status, query.queue, query.kind), after, query.limit + 1, columns=VIEW_COLUMNS)
 
 
 def outcome(command_id: str, stored: Stored, job: JobView | None) -> CommandOutcome:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
@@ -20,6 +21,7 @@ from jobplane.contracts.job_events import (
     JobStopConfirmed,
     JobStopUnconfirmed,
 )
+from jobplane.jobs.id_times import Skew
 from jobplane.jobs.redaction import Redaction
 from jobplane.jobs.search_terms import Searched, terms_of
 
@@ -39,14 +41,14 @@ _SAYS_NOTHING: Final = frozenset(
     event.TYPE for event in (JobStarted, JobReleased, JobStopConfirmed, JobFinishedAnyway, JobStopUnconfirmed)
 )
 """Nothing that is indexed changes by these."""
-_LOCK: Final = "SELECT position, redaction FROM search_progress FOR UPDATE SKIP LOCKED"
+_LOCK: Final = "SELECT position, redaction, earliest_ms, latest_ms FROM search_progress FOR UPDATE SKIP LOCKED"
 _NEXT: Final = """
 SELECT pos, stream_id, type, actor ->> 'kind', actor ->> 'id' FROM event WHERE pos > %s ORDER BY pos LIMIT %s
 """
 _FAILED_BEFORE: Final = "SELECT job_id FROM job_search WHERE job_id = ANY(%s::uuid[]) AND failed"
 _JOB: Final = """
 SELECT job.id, job.kind, job.tags, job.asset, job.error_type, job.error_fingerprint, payload.data, error.data,
-    indexed.actors
+    indexed.actors, job.created_at
 FROM job
 LEFT JOIN body AS payload ON payload.ref = job.payload_ref
 LEFT JOIN body AS error ON error.ref = job.error_ref
@@ -61,7 +63,8 @@ ON CONFLICT (job_id) DO UPDATE SET terms = excluded.terms, actors = excluded.act
     WHERE (s.terms, s.actors, s.failed) IS DISTINCT FROM (excluded.terms, excluded.actors, excluded.failed)
 """
 _DROP: Final = "DELETE FROM job_search WHERE job_id = ANY(%s::uuid[])"
-_MOVE: Final = "UPDATE search_progress SET position = %s"
+_MOVE: Final = "UPDATE search_progress SET position = %s, earliest_ms = %s, latest_ms = %s"
+_BEGIN: Final = "UPDATE search_progress SET position = 0, earliest_ms = 0, latest_ms = 0, redaction = %s"
 _FIGURES: Final = "SELECT pos, position FROM journal_head, search_progress"
 
 
@@ -105,10 +108,10 @@ class SearchIndex:
             row = await (await conn.execute(_LOCK)).fetchone()
             if row is None:  # another replica is at it
                 return 0
-            position, redaction = row
+            position, redaction, *skew = row
             if redaction != self._redaction.digest:
                 await self._begin_anew(conn)
-                position = 0
+                position, skew = 0, [0, 0]
             found = await (await conn.execute(_NEXT, (position, _EVENTS))).fetchall()
             if not found:
                 return 0
@@ -116,19 +119,25 @@ class SearchIndex:
             if failed_before:
                 again = await conn.execute(_FAILED_BEFORE, (plain(sorted(failed_before)),))
                 actors.update({row[0]: actors.get(row[0], set()) for row in await again.fetchall()})
-            await self._renew(conn, actors)
-            await conn.execute(_MOVE, (found[-1][0],))
+            created = await self._renew(conn, actors)
+            await conn.execute(_MOVE, (found[-1][0], *Skew(*skew).widened(created)))
         return len(found)
 
     async def _begin_anew(self, conn: AsyncConnection[Any]) -> None:
         """Other keys are secret now: nothing of what was indexed before may be found."""
         log.info("search_index.begun_anew")
         await conn.execute("TRUNCATE job_search")
-        await conn.execute("UPDATE search_progress SET position = 0, redaction = %s", (self._redaction.digest,))
+        await conn.execute(_BEGIN, (self._redaction.digest,))
 
-    async def _renew(self, conn: AsyncConnection[Any], actors: Mapping[str, Collection[str]]) -> None:
-        """Index jobs as they are now, with who acted on them since; jobs that are no longer there are forgotten."""
+    async def _renew(
+        self, conn: AsyncConnection[Any], actors: Mapping[str, Collection[str]]
+    ) -> list[tuple[str, datetime]]:
+        """Index jobs as they are now, with who acted on them since; jobs that are no longer there are forgotten.
+
+        Gives when each of them was created.
+        """
         ids = sorted(actors)
+        created: list[tuple[str, datetime]] = []
         for first in range(0, len(ids), _JOBS):
             some = ids[first : first + _JOBS]
             found = await (await conn.execute(_JOB, (plain(some),))).fetchall()
@@ -145,7 +154,9 @@ class SearchIndex:
             gone = set(some) - {row[0] for row in found}
             if gone:
                 await conn.execute(_DROP, (plain(sorted(gone)),))
+            created += [(row[0], row[-1]) for row in found]
             await asyncio.sleep(0)
+        return created
 
     async def erased(self, conn: AsyncConnection[Any], job_ids: Iterable[str]) -> None:
         """Forget, in the transaction that erases bodies of these jobs, what was known of them; the rest stays."""
@@ -170,7 +181,7 @@ def _touched(events: Iterable[Sequence[Any]]) -> tuple[dict[str, set[str]], set[
 
 
 def _entry(row: Sequence[Any], actors: Collection[str], redaction: Redaction) -> tuple[str, str, list[str], bool]:
-    job_id, kind, tags, asset, error_type, fingerprint, payload, error, known = row
+    job_id, kind, tags, asset, error_type, fingerprint, payload, error, known, _ = row
     acted = sorted({*(known or ()), *actors})
     told = json.loads(error) if error is not None else None
     searched = Searched(

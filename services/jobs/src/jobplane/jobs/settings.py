@@ -22,8 +22,8 @@ class Settings(ServiceSettings):
     """The lease that workers are expected to ask for: beats count as servable again after an outage for so long."""
     redacted_keys: str = DEFAULT_KEYS
     """Keys of payloads, separated by commas: whatever stands below a key that contains one cannot be searched."""
-    search_timeout_ms: int = Field(default=2000, ge=50, le=30_000)
-    """A search that takes longer is given up."""
+    search_timeout_ms: int = Field(default=2000, ge=50, le=2500)
+    """A search that takes longer is given up; the gateway waits three seconds."""
 
     reason_required: str = DEFAULT
     """Verbs, separated by commas, that people must give a reason for; ``edit_payload`` is an edit of a payload."""

@@ -19,8 +19,9 @@ from jobplane.chassis.queries import Broker, serve
 from jobplane.contracts import subjects
 from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Unavailable
-from jobplane.contracts.jobs import Attempts, History, JobPage, JobView, Stats
+from jobplane.contracts.jobs import Attempts, History, JobCount, JobPage, JobView, Stats
 from jobplane.contracts.queries import (
+    CountJobs,
     JournalFigures,
     ListJobs,
     Nothing,
@@ -40,6 +41,7 @@ from jobplane.jobs.leases import Leases
 from jobplane.jobs.queue_views import QueueViews
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.reports import Reports
+from jobplane.jobs.search import Search
 
 log = structlog.get_logger()
 
@@ -128,13 +130,22 @@ class WorkerProtocol:
 
 
 def serve_queries(
-    broker: Broker, read_model: ReadModel, histories: Histories, journal: Journal, relayed: Callable[[], int]
+    broker: Broker,
+    read_model: ReadModel,
+    search: Search,
+    histories: Histories,
+    journal: Journal,
+    relayed: Callable[[], int],
 ) -> None:
     """Answer the queries of `contracts.queries` that are ours."""
 
     async def page(query: ListJobs) -> JobPage:
-        """Jobs, newest first."""
-        return await read_model.page(query)
+        """Jobs that a filter means, in the order that is asked for."""
+        return await search.page(query)
+
+    async def count(query: CountJobs) -> JobCount:
+        """How many jobs a filter means."""
+        return await search.count(query)
 
     async def one(query: OneJob) -> JobView:
         """One job, whole, now or then."""
@@ -161,6 +172,7 @@ def serve_queries(
         return await journal.figures(relayed())
 
     serve(broker, _SERVICE, "list", ListJobs, page)
+    serve(broker, _SERVICE, "count", CountJobs, count)
     serve(broker, _SERVICE, "detail", OneJob, one)
     serve(broker, _SERVICE, "history", OneJobHistory, history)
     serve(broker, _SERVICE, "attempts", OneJobAttempts, attempts)

@@ -46,6 +46,7 @@ from jobplane.jobs.histories import Histories
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.measures import measure
 from jobplane.jobs.postgres_store import PostgresStore
+from jobplane.jobs.search import Search
 from jobplane.jobs.settings import Settings
 from jobplane.jobs.subscribers import WorkerProtocol, serve_queries, serve_queues
 from jobplane.jobs.wishes import Settled
@@ -132,7 +133,9 @@ class Wiring:
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
         )
-        serve_queries(connections.broker, model, Histories(pool, model), journal, lambda: self._relay.relayed)
+        searching = Search(pool, model, settings.redaction, settings.search_timeout_ms)
+        histories = Histories(pool, model)
+        serve_queries(connections.broker, model, searching, histories, journal, lambda: self._relay.relayed)
         serve_queues(connections.broker, queue_views.QueueViews(pool))
         journal_pages.serve(
             connections.broker,

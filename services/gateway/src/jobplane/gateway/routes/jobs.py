@@ -3,8 +3,8 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query, Request
-from pydantic import Field, JsonValue, StringConstraints
+from fastapi import APIRouter, Depends, Request
+from pydantic import Field, JsonValue
 from pydantic_core import to_json
 from starlette.responses import Response
 
@@ -20,7 +20,8 @@ from jobplane.contracts.commands import (
 )
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobStatus, JobView
+from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobCount, JobView
+from jobplane.contracts.queries import JobSort
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import assets, commands
 from jobplane.gateway.answers import Instant, Limit, PageCursor, Reason, ready
@@ -28,6 +29,19 @@ from jobplane.gateway.auth import Admin, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate
 from jobplane.gateway.openapi import JobListPage, may_fail, shows
+from jobplane.gateway.searches import (
+    SEARCH_S,
+    Actors,
+    Assets,
+    Fingerprints,
+    Kinds,
+    Queues,
+    SearchQuery,
+    Statuses,
+    Tags,
+    Workers,
+    filter_of,
+)
 from jobplane.gateway.views import Accepted
 from jobplane.gateway.wiring import gateway_of
 
@@ -63,22 +77,66 @@ class NewJob(Wish):
     """Why, in your words; kept in the audit log."""
 
 
-@router.get("", responses=shows(JobListPage) | may_fail("invalid_cursor"), summary="List jobs")
-async def list_jobs(
+_MAY_MISREAD: Final = ("invalid_query", "field_redacted", "search_too_slow")
+
+
+@router.get(
+    "",
+    responses=shows(JobListPage) | may_fail("invalid_cursor", "sort_too_broad", *_MAY_MISREAD),
+    summary="List and search jobs",
+)
+async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
     request: Request,
     caller: Viewer,  # noqa: ARG001 - declares who may call
     limit: Limit = 50,
     cursor: PageCursor = None,
-    status: Annotated[list[JobStatus], Query(description="Any of these.", max_length=5)] = [],  # noqa: B006 - FastAPI copies it
-    queue: Annotated[list[Annotated[str, StringConstraints(pattern=QUEUE_PATTERN)]], Query(max_length=50)] = [],  # noqa: B006 - see above
-    kind: Annotated[list[Annotated[str, StringConstraints(pattern=KIND_PATTERN)]], Query(max_length=50)] = [],  # noqa: B006 - see above
+    q: SearchQuery = "",
+    sort: JobSort = JobSort.NEWEST,
+    status: Statuses = [],  # noqa: B006 - FastAPI copies it
+    queue: Queues = [],  # noqa: B006 - see above
+    kind: Kinds = [],  # noqa: B006 - see above
+    tag: Tags = [],  # noqa: B006 - see above
+    worker: Workers = [],  # noqa: B006 - see above
+    actor: Actors = [],  # noqa: B006 - see above
+    asset: Assets = [],  # noqa: B006 - see above
+    fingerprint: Fingerprints = [],  # noqa: B006 - see above
 ) -> Response:
-    """Newest first. Filters compose by AND, several values of one filter by OR; any depth is equally fast."""
-    asked = queries.ListJobs(limit=limit, cursor=cursor, status=status, queue=queue, kind=kind)
-    page = await gateway_of(request).bus.ask_raw("jobs", "list", asked)
+    """Newest first, or as `sort` says. All of `q` and the filters must hold, any of several values of one filter.
+
+    `behind` tells how many events the index of the search lacks, where it was asked.
+    """
+    wanted = filter_of(
+        q,
+        status=status,
+        queue=queue,
+        kind=kind,
+        tag=tag,
+        worker=worker,
+        actor=actor,
+        asset=asset,
+        fingerprint=fingerprint,
+    )
+    asked = queries.ListJobs(limit=limit, cursor=cursor, filter=wanted, sort=sort)
+    page = await gateway_of(request).bus.ask_raw("jobs", "list", asked, timeout_s=SEARCH_S)
     for item in page["items"]:
         short(item)
-    return ready({"items": page["items"], "next_cursor": page.get("next_cursor")})
+    progress = {name: page.get(name) for name in ("next_cursor", "indexed_to", "behind")}
+    return ready({"items": page["items"], **progress})
+
+
+@router.get("/count", responses=shows(JobCount) | may_fail(*_MAY_MISREAD), summary="Count jobs")
+async def count_jobs(
+    request: Request,
+    caller: Viewer,  # noqa: ARG001 - declares who may call
+    q: SearchQuery = "",
+    status: Statuses = [],  # noqa: B006 - FastAPI copies it
+    queue: Queues = [],  # noqa: B006 - see above
+    kind: Kinds = [],  # noqa: B006 - see above
+) -> Response:
+    """How many jobs a list has. By status and queue always exact, else up to 10,000, and beyond that `at_least`."""
+    wanted = filter_of(q, status=status, queue=queue, kind=kind)
+    asked = queries.CountJobs(filter=wanted)
+    return ready(await gateway_of(request).bus.ask_raw("jobs", "count", asked, timeout_s=SEARCH_S))
 
 
 @router.post(

@@ -1,0 +1,68 @@
+"""What requests say of the jobs they mean: a query and typed parameters, as one filter."""
+
+from typing import Annotated, Any, Final
+
+from fastapi import Query
+from pydantic import StringConstraints, ValidationError
+
+from jobplane.contracts.commands import KIND_PATTERN
+from jobplane.contracts.job_filter import FINGERPRINT_PATTERN, JobFilter, TagWanted, Text, conjoined
+from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.search_grammar import LONGEST_QUERY, InvalidQuery, TokenError, parse
+from jobplane.contracts.subjects import QUEUE_PATTERN, WORKER_PATTERN
+from jobplane.gateway.problems import FieldError, Misread
+
+SEARCH_S: Final = 3.0
+"""How long to wait for a search: the jobs service gives it up before."""
+_MANY: Final = 50
+_SHOWN: Final = 100
+
+SearchQuery = Annotated[
+    str,
+    Query(
+        max_length=LONGEST_QUERY,
+        description="A query, see the documentation of the search; it composes with all other parameters.",
+        examples=['status:failed kind:image.* payload.user:42 error:"timed out" older:2h'],
+    ),
+]
+Statuses = Annotated[list[JobStatus], Query(description="Any of these.", max_length=5)]
+Queues = Annotated[list[Annotated[str, StringConstraints(pattern=QUEUE_PATTERN)]], Query(max_length=_MANY)]
+Kinds = Annotated[list[Annotated[str, StringConstraints(pattern=KIND_PATTERN)]], Query(max_length=_MANY)]
+Tags = Annotated[list[TagWanted], Query(max_length=_MANY)]
+Workers = Annotated[list[Annotated[str, StringConstraints(pattern=WORKER_PATTERN)]], Query(max_length=_MANY)]
+Actors = Annotated[list[Text], Query(max_length=_MANY)]
+Assets = Annotated[list[Text], Query(max_length=_MANY)]
+Fingerprints = Annotated[list[Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)]], Query(max_length=_MANY)]
+
+
+def filter_of(query: str, **given: Any) -> JobFilter:  # noqa: ANN401 - the values of typed parameters
+    """What the query means, and any of the values of each parameter.
+
+    Raises:
+        Misread: `invalid_query`, with the parts that are wrong.
+    """
+    beside = JobFilter.model_validate({name: tuple(values) for name, values in given.items()})
+    try:
+        return conjoined(parse(query), beside)
+    except InvalidQuery as error:
+        raise Misread(
+            "invalid_query",
+            f"The query cannot be understood: {error.errors[0].msg}.",
+            [_pointing_at(one) for one in error.errors],
+        ) from error
+    except ValidationError as error:
+        raise Misread("invalid_query", f"No job can match: {error.errors()[0]['msg']}.", []) from error
+    except ValueError as error:
+        raise Misread(
+            "invalid_query", f"The query and the other parameters exclude each other: {error}.", []
+        ) from error
+
+
+def _pointing_at(error: TokenError) -> FieldError:
+    return FieldError(
+        loc=["query", "q"],
+        msg=error.msg,
+        position=error.position,
+        length=error.length,
+        token=error.token[:_SHOWN],
+    )
