@@ -14,6 +14,8 @@ from jobplane.gateway.problems import FieldError, Misread
 
 SEARCH_S: Final = 3.0
 """How long to wait for a search: the jobs service gives it up before."""
+MAY_MISREAD: Final = ("invalid_query", "field_redacted", "search_too_slow")
+"""How every search may be refused."""
 _MANY: Final = 50
 _SHOWN: Final = 100
 

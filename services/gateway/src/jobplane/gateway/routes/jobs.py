@@ -20,7 +20,7 @@ from jobplane.contracts.commands import (
 )
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobCount, JobView
+from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobView
 from jobplane.contracts.queries import JobSort
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import assets, commands
@@ -30,6 +30,7 @@ from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate
 from jobplane.gateway.openapi import JobListPage, may_fail, shows
 from jobplane.gateway.searches import (
+    MAY_MISREAD,
     SEARCH_S,
     Actors,
     Assets,
@@ -77,12 +78,9 @@ class NewJob(Wish):
     """Why, in your words; kept in the audit log."""
 
 
-_MAY_MISREAD: Final = ("invalid_query", "field_redacted", "search_too_slow")
-
-
 @router.get(
     "",
-    responses=shows(JobListPage) | may_fail("invalid_cursor", "sort_too_broad", *_MAY_MISREAD),
+    responses=shows(JobListPage) | may_fail("invalid_cursor", "sort_too_broad", *MAY_MISREAD),
     summary="List and search jobs",
 )
 async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
@@ -122,21 +120,6 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
         short(item)
     progress = {name: page.get(name) for name in ("next_cursor", "indexed_to", "behind")}
     return ready({"items": page["items"], **progress})
-
-
-@router.get("/count", responses=shows(JobCount) | may_fail(*_MAY_MISREAD), summary="Count jobs")
-async def count_jobs(
-    request: Request,
-    caller: Viewer,  # noqa: ARG001 - declares who may call
-    q: SearchQuery = "",
-    status: Statuses = [],  # noqa: B006 - FastAPI copies it
-    queue: Queues = [],  # noqa: B006 - see above
-    kind: Kinds = [],  # noqa: B006 - see above
-) -> Response:
-    """How many jobs a list has. By status and queue always exact, else up to 10,000, and beyond that `at_least`."""
-    wanted = filter_of(q, status=status, queue=queue, kind=kind)
-    asked = queries.CountJobs(filter=wanted)
-    return ready(await gateway_of(request).bus.ask_raw("jobs", "count", asked, timeout_s=SEARCH_S))
 
 
 @router.post(
