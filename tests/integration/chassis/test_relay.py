@@ -14,6 +14,7 @@ from jobplane.chassis import database as databases
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.journal import Journal
 from jobplane.chassis.relay import Diverged, Relay
+from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
 from tests.integration.chassis.relaying import assert_relayed, relay_of, running, wipe
 from tests.integration.chassis.writing import append, event, exchange, fill
@@ -164,6 +165,25 @@ async def test_who_has_seen_more_writes_nothing_to_a_database_restored_from_a_ba
     with psycopg.connect(database.admin_url) as admin:
         admin.execute("UPDATE jobs.journal_head SET pos = 4, epoch = epoch + 1")
     assert await append(journal, event()) == 5, "an operator has decided where it goes on"
+
+
+async def test_however_much_there_is_to_publish_one_may_write_as_soon_as_journal_and_bus_were_compared(
+    journal: Journal, relay: Relay, reading: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(journal, 5)
+    after, let_go = journal.after, asyncio.Event()
+
+    async def slow(last: int, limit: int) -> list[EventRecord]:
+        await let_go.wait()
+        return await after(last, limit)
+
+    monkeypatch.setattr(journal, "after", slow)
+    async with running(relay):
+        await eventually(relay.verified.is_set)
+        assert relay.relayed == 0
+        let_go.set()
+        await eventually(lambda: relay.relayed == 5)
+    await assert_relayed(journal, reading)
 
 
 async def test_a_replica_that_wrote_nothing_knows_what_the_others_published_before_the_database_came_back_older(

@@ -151,7 +151,7 @@ class Relay:
         except Diverged as error:
             metrics.gauge("jobplane_journal_halted").labels(self._source).set(1)
             await self._journal.halt(str(error), self._epoch)
-        self.verified.set()
+            self.verified.set()
 
     async def run_once(self) -> int:
         """Publish all that is not in the stream yet; gives how many events.
@@ -165,6 +165,7 @@ class Relay:
             last = self._last
             if last is None:
                 last = await self._verified_end()
+                self.verified.set()  # however much there is to publish
             await self._pace.begin()
             page = await self._next_page(last)
             if page is None:
