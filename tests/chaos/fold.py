@@ -117,7 +117,7 @@ def _after(job: Row, event: Row, told: Row) -> Row:  # noqa: C901, PLR0911, PLR0
 
 
 def _created(event: Row, told: Row) -> Row:
-    keys = ("kind", "queue", "priority", "max_attempts", "timeout_ms", "unique_key", "asset")
+    keys = ("kind", "queue", "priority", "max_attempts", "timeout_ms", "unique_key", "asset", "cloned_from")
     return (
         _EMPTY
         | {key: told.get(key) for key in keys}

@@ -29,6 +29,7 @@ NEEDS_ADMIN = {
     ("POST", "/api/admin/jobs/{job_id}/cancel"),
     ("POST", "/api/admin/jobs/{job_id}/run"),
     ("POST", "/api/admin/jobs/{job_id}/restore"),
+    ("POST", "/api/admin/jobs/{job_id}/clone"),
     ("PATCH", "/api/admin/jobs/{job_id}"),
     *(("POST", f"/api/admin/queues/{{queue}}/{verb}") for verb in ("pause", "drain", "resume")),
     *(("POST", f"/api/admin/kinds/{{kind}}/{verb}") for verb in ("pause", "drain", "resume")),
@@ -88,6 +89,7 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
         "jobs.query.queue": {"queue": "mail"},
         "jobs.query.kind": {"kind": "mail.send"},
         "jobs.query.stats": {"by_status": {}, "queues": [], "position": 0},
+        "jobs.query.count": {"count": 0, "exact": True, "position": 0},
         "audit.query.list": {"items": [], "next_cursor": None},
         "health.query.detailed": {"status": "ok"},
     }

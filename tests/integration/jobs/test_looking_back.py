@@ -104,6 +104,24 @@ async def test_the_attempts_of_a_job_outlive_its_retry(driver: Driver) -> None:
         await attempts(driver, job_id, cursor="nonsense")
 
 
+async def test_a_copy_says_where_it_comes_from(driver: Driver) -> None:
+    source = await driver.create(payload={"side": 1})
+    copy = await driver.create(payload={"side": 1}, cloned_from=source.id)
+    assert (await driver.job(copy.id)).cloned_from == source.id
+    [created] = (await driver.history(copy.id)).items
+    assert ("cloned_from", source.id) in [(one.field, one.after) for one in created.changes]
+
+
+async def test_the_detail_of_a_job_says_that_its_payload_was_erased(driver: Driver) -> None:
+    job = await driver.create(payload={"side": 1})
+    elsewhere = new_id()
+    assert change(driver.owner_url, "UPDATE body SET ref = %s WHERE job_id = %s", (elsewhere, job.id)) == 1
+    assert (await driver.job(job.id)).payload is None
+    back = "UPDATE body SET ref = (SELECT id FROM event WHERE stream_id = %s) WHERE ref = %s"
+    assert change(driver.owner_url, back, (job.id, elsewhere)) == 1
+    assert (await driver.create()).payload == {}
+
+
 async def test_a_job_that_never_ran_has_no_attempts(driver: Driver) -> None:
     assert (await attempts(driver, JobId(await driver.pending()))).items == []
 

@@ -55,6 +55,8 @@ class CreateJob(JobCommand):
     """At most one PENDING or RUNNING job of this kind may have it."""
     asset: str | None = Field(default=None, max_length=200, pattern=r"^[A-Za-z0-9._/-]+$")
     """A key in the object store, never a path or an address."""
+    cloned_from: JobId | None = None
+    """The job that this one was copied from."""
 
 
 class RetryJob(JobCommand):

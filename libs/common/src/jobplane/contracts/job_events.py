@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from pydantic import Field
 
-from jobplane.contracts.ids import BodyRef
+from jobplane.contracts.ids import BodyRef, JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.message import Fact
 
@@ -61,6 +61,7 @@ class JobCreated(JobEvent):
     asset: str | None = None
     payload: Body | None = None
     """None: an empty payload."""
+    cloned_from: JobId | None = None
 
 
 class RunEvent(JobEvent):

@@ -94,7 +94,7 @@ class JobView(Fact):
     position: Position
     """Position of its latest event."""
     payload: dict[str, JsonValue] | None = None
-    """What the worker gets."""
+    """What the worker gets; in the detail null if it was erased."""
     result: JsonValue = None
     """What the worker answered."""
     error: JobErrorView | None = None
@@ -109,6 +109,8 @@ class JobView(Fact):
     """Who runs it, or ran it last."""
     asset: str | None = None
     """The uploaded file it works on."""
+    cloned_from: JobId | None = None
+    """The job that it was copied from."""
     trace_id: str
     """W3C trace of the request that created it."""
     timeout_s: float | None = None

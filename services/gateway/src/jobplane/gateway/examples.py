@@ -37,6 +37,7 @@ _LIST_ITEM: Final[dict[str, Any]] = {
     "trace_id": _TRACE,
     "timeout_s": 30.0,
     "forced": False,
+    "cloned_from": None,
     "stop": None,
     "stopping": None,
 }

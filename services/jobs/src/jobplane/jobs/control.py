@@ -44,6 +44,7 @@ def create(command: CreateJob, state: Job | None, context: Context) -> Decision:
             unique_key=command.unique_key,
             asset=command.asset,
             payload=context.payload,
+            cloned_from=command.cloned_from,
         )
     )
 

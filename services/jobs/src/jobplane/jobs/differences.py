@@ -37,6 +37,7 @@ _SHOWN: Final[Mapping[str, Callable[[Job, Texts], JsonValue]]] = {
     "tags": lambda job, _: list(job.tags),
     "unique_key": lambda job, _: job.unique_key,
     "asset": lambda job, _: job.asset,
+    "cloned_from": lambda job, _: job.cloned_from,
     "payload": lambda job, texts: _body(job.payload_ref, texts, {}),
     "run": lambda job, _: job.run,
     "attempt": lambda job, _: job.attempt,

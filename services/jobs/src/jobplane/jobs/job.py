@@ -75,6 +75,8 @@ class Job:
     """How many events it has."""
     trace_id: str
     """Trace of the request that created it."""
+    cloned_from: JobId | None
+    """The job that it was copied from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ def _created(event: JobCreated, meta: Meta) -> Job:
         stop_token=None,
         version=meta.version,
         trace_id=meta.trace_id,
+        cloned_from=event.cloned_from,
     )
 
 

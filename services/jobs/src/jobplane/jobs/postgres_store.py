@@ -93,6 +93,7 @@ _TYPES: Final = {
     "started_at": "timestamptz",
     "finished_at": "timestamptz",
     "version": "integer",
+    "cloned_from": "uuid",
     "correlation_id": "uuid",
     "ready": "boolean",
     "lease_until": "timestamptz",
@@ -102,7 +103,9 @@ _TYPES: Final = {
 """Columns whose text needs no quotes; all others are text."""
 _FIELDS: Final = tuple(field.name for field in fields(Job))
 _ROW_ONLY: Final = ("traceparent", "correlation_id", "ready", "lease_until", "lease_request")
-_FIXED: Final = frozenset({"id", "kind", "created_at", "timeout_ms", "tags", "unique_key", "asset", "trace_id"})
+_FIXED: Final = frozenset(
+    {"id", "kind", "created_at", "timeout_ms", "tags", "unique_key", "asset", "trace_id", "cloned_from"}
+)
 _CHANGING: Final = tuple(name for name in _FIELDS if name not in _FIXED)
 _changing_of = attrgetter(*_CHANGING)
 _id_of = attrgetter("job.id")

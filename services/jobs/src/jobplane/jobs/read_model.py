@@ -164,7 +164,7 @@ def outcome(command_id: str, stored: Stored, job: JobView | None) -> CommandOutc
 
 def view(job: Job, position: int, progress: float | None, texts: Mapping[str, JsonValue]) -> JobView:
     """A job as everybody sees it; `texts` are its bodies by reference (an erased one is simply not there)."""
-    payload = texts.get(job.payload_ref or "", {})
+    payload = {} if job.payload_ref is None else texts.get(job.payload_ref)
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -180,7 +180,7 @@ def view(job: Job, position: int, progress: float | None, texts: Mapping[str, Js
         finished_at=job.finished_at,
         version=job.version,
         position=Position(position),
-        payload=payload if isinstance(payload, dict) else {},
+        payload=payload if isinstance(payload, dict) else None,
         result=texts.get(job.result_ref or ""),
         error=_error(job, texts),
         tags=list(job.tags),
@@ -188,6 +188,7 @@ def view(job: Job, position: int, progress: float | None, texts: Mapping[str, Js
         progress=None if progress is None else round(progress, 4),
         worker=job.worker,
         asset=job.asset,
+        cloned_from=job.cloned_from,
         trace_id=job.trace_id,
         timeout_s=None if job.timeout_ms is None else job.timeout_ms / 1000,
         forced=job.forced,

@@ -1,4 +1,4 @@
-"""What may be done to a job: retry, cancel, run, restore, edit."""
+"""What may be done to a job: retry, cancel, run, restore, edit, copy."""
 
 from typing import Annotated, Final
 
@@ -6,17 +6,32 @@ from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, JsonValue
 from starlette.responses import Response
 
-from jobplane.contracts.commands import CancelJob, EditJob, ForceRunJob, RestoreJob, RetryJob
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.commands import (
+    MAX_TAGS,
+    MAX_TIMEOUT_S,
+    CancelJob,
+    CreateJob,
+    EditJob,
+    ForceRunJob,
+    RestoreJob,
+    RetryJob,
+    Tag,
+)
+from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId
+from jobplane.contracts.jobs import JobView
+from jobplane.contracts.queries import OneJob
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import commands
 from jobplane.gateway.answers import Instant, JobIdPath, Reason
 from jobplane.gateway.auth import Admin
 from jobplane.gateway.bodies import JsonBody, Wish
-from jobplane.gateway.commands import Agreed
+from jobplane.gateway.commands import Agreed, AgreedToCreate
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.routes.jobs import check_payload
 from jobplane.gateway.views import Accepted, Controlled
+from jobplane.gateway.wiring import gateway_of
 
 router = APIRouter(prefix="/api/admin/jobs", tags=["jobs"])
 
@@ -29,6 +44,29 @@ class Why(Wish):
 
 
 WhyBody = Annotated[Why, Depends(JsonBody(Why, Why()))]
+
+
+class Copy(Wish):
+    """What is otherwise in the copy; what is left out (or null) is as in the job that is copied."""
+
+    payload: dict[str, JsonValue] | None = Field(default=None, examples=[{"side": 640}])
+    """What the handler gets, whole; at most 256 KiB of JSON."""
+    queue: str | None = Field(default=None, pattern=QUEUE_PATTERN)
+    """Where workers look for it."""
+    priority: int | None = Field(default=None, ge=-1000, le=1000)
+    """Higher runs first."""
+    run_at: Instant | None = None
+    """Not before this instant (RFC 3339 with a time zone); at once if left out."""
+    max_attempts: int | None = Field(default=None, ge=1, le=100)
+    """How many attempts it may take."""
+    timeout_s: float | None = Field(default=None, ge=0.1, le=MAX_TIMEOUT_S)
+    """How long one run may take, in seconds."""
+    tags: list[Tag] | None = Field(default=None, max_length=MAX_TAGS)
+    """Words to find it by."""
+    unique_key: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f]+$")
+    """Never copied: two jobs that wait or run cannot have the same."""
+    reason: Reason | None = Field(default=None, examples=["once more, larger"])
+    """Why, in your words; kept in the audit log."""
 
 
 class Edit(Wish):
@@ -140,3 +178,60 @@ async def edit_job(
         max_attempts=edit.max_attempts,
     )
     return await commands.answer(request, caller, command, edit, edit.reason, agreed)
+
+
+@router.post(
+    "/{job_id}/clone",
+    status_code=201,
+    responses=shows(JobView, 201, "Created.", headers=("Location", "ETag"))
+    | shows(JobView, 200, "A job of this kind has that unique_key already: here it is.", headers=("Location", "ETag"))
+    | shows(Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After"))
+    | may_fail(
+        "job_not_found",
+        "payload_erased",
+        "idempotency_key_reused",
+        "run_at_too_far",
+        "reason_required",
+        "not_accepted",
+        "command_expired",
+    ),
+    summary="Copy a job",
+)
+async def clone_job(
+    request: Request,
+    caller: Admin,
+    job_id: JobIdPath,
+    agreed: AgreedToCreate,
+    copy: Annotated[Copy, Depends(JsonBody(Copy, Copy()))],
+) -> Response:
+    """Create a job like this one, whatever its status; it knows by `cloned_from` where it comes from."""
+    check_payload(copy.payload)
+    asked = OneJob(job_id=JobId(str(job_id)))
+    source = JobView.model_validate(await gateway_of(request).bus.ask_raw("jobs", "detail", asked))
+    return await commands.answer(request, caller, _creation(source, copy), copy, copy.reason, agreed)
+
+
+def _creation(source: JobView, copy: Copy) -> CreateJob:
+    """The command that makes the copy.
+
+    Raises:
+        Refused: `payload_erased`.
+    """
+    payload = copy.payload if copy.payload is not None else source.payload
+    if payload is None:
+        raise Refused("payload_erased", "The payload of this job was erased: give the copy one of its own.")
+    timeout_s = copy.timeout_s if copy.timeout_s is not None else source.timeout_s
+    return CreateJob(
+        job_id=JobId(new_id()),
+        kind=source.kind,
+        payload=payload,
+        queue=copy.queue or source.queue,
+        priority=copy.priority if copy.priority is not None else source.priority,
+        run_at=copy.run_at,
+        max_attempts=copy.max_attempts or source.max_attempts,
+        timeout_ms=round(timeout_s * 1000) if timeout_s is not None else None,
+        tags=copy.tags if copy.tags is not None else source.tags,
+        unique_key=copy.unique_key,
+        asset=source.asset,
+        cloned_from=source.id,
+    )
