@@ -22,6 +22,7 @@ ROUTES = [
     for method in sorted(route.methods or ())
     if route.path_format not in PROBES and (method, route.path_format) not in PUBLIC
 ]
+OPERATION_VERBS = ("run", "pause", "resume", "stop", "undo")
 NEEDS_ADMIN = {
     ("POST", "/api/admin/jobs"),
     ("DELETE", "/api/admin/jobs/{job_id}"),
@@ -35,6 +36,8 @@ NEEDS_ADMIN = {
     *(("POST", f"/api/admin/kinds/{{kind}}/{verb}") for verb in ("pause", "drain", "resume")),
     ("PUT", "/api/admin/queues/{queue}/limits"),
     ("PUT", "/api/admin/kinds/{kind}/limits"),
+    ("POST", "/api/admin/jobs/bulk"),
+    *(("POST", f"/api/admin/operations/{{operation_id}}/{verb}") for verb in OPERATION_VERBS),
     ("POST", "/api/admin/assets"),
     ("GET", "/api/docs/swagger"),
     ("GET", "/api/docs/openapi.json"),
@@ -42,7 +45,7 @@ NEEDS_ADMIN = {
 
 
 def address(path: str) -> str:
-    return path.format(job_id=JOB, asset_id=ASSET, command_id=COMMAND, queue="mail", kind="mail.send")
+    return path.format(job_id=JOB, operation_id=JOB, asset_id=ASSET, command_id=COMMAND, queue="mail", kind="mail.send")
 
 
 def least_role(route: Any) -> Role | None:
@@ -85,6 +88,9 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
         "jobs.query.detail": job(JOB).model_dump(mode="json"),
         "jobs.query.history": {"items": [], "next_cursor": None},
         "jobs.query.attempts": {"items": [], "next_cursor": None},
+        "jobs.query.operations": {"items": [], "next_cursor": None},
+        "jobs.query.operation": {"id": JOB, "status": "done"},
+        "jobs.query.operation_items": {"items": [], "next_cursor": None},
         "jobs.query.queues": {"queues": [], "kinds": [], "position": 0},
         "jobs.query.queue": {"queue": "mail"},
         "jobs.query.kind": {"kind": "mail.send"},
@@ -94,10 +100,10 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
         "health.query.detailed": {"status": "ok"},
     }
     for role in Role:
-        client = await gateway.bearer(role)
         for method, path in ROUTES:
             if path in {"/api/admin/live", "/api/admin/session", "/api/admin/token"}:
                 continue
+            client = await gateway.bearer(role)  # of one caller, many refusals alike are summed up
             answer = await _call(client, method, path)
             refused = role is Role.VIEWER and (method, path) in NEEDS_ADMIN
             assert (answer.status_code == 403) is refused, (role, method, path, answer.text)

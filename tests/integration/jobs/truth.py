@@ -14,6 +14,7 @@ from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import trace_id_of
 from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent, CommandRefused
 from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.operations import JobsChanged
 from jobplane.contracts.queues import QUEUE_EVENTS
 from jobplane.jobs import queue, queue_control
 from jobplane.jobs.job import Job, Meta, fold
@@ -70,11 +71,13 @@ def _rows_are_folds(connection: Connection[tuple[Any, ...]]) -> list[Job]:
     last: dict[str, int] = {}
     query = "SELECT stream_id, version, at, traceparent, type, data::text, pos FROM event ORDER BY stream_id, version"
     for stream_id, version, at, traceparent, event_type, data, position in connection.execute(query):
-        if event_type in JOB_EVENTS:
-            event = JOB_EVENTS[event_type].model_validate_json(data)
-            meta = Meta(stream_id, version, at, trace_id_of(traceparent))
-            histories.setdefault(stream_id, []).append((event, meta))
-            last[stream_id] = position
+        for job_id, job_version, job_event_type, body in _told_of_jobs(stream_id, version, event_type, data):
+            event = JOB_EVENTS[job_event_type].model_validate(body)
+            meta = Meta(job_id, job_version, at, trace_id_of(traceparent))
+            histories.setdefault(job_id, []).append((event, meta))
+            last[job_id] = max(position, last.get(job_id, 0))
+    for history in histories.values():
+        history.sort(key=lambda pair: pair[1].version)
     jobs: list[Job] = []
     for *columns, position, lease_until, ready in connection.execute(
         f"SELECT {JOB_COLUMNS}, position, lease_until, ready FROM job"
@@ -104,6 +107,14 @@ def _controls_are_folds(connection: Connection[tuple[Any, ...]]) -> None:
             told[target.key] = queue.evolve(before, event, meta)
     rows = connection.execute(f"SELECT {queue_control.COLUMNS} FROM queue_control").fetchall()
     assert {item.target.key: item for item in map(queue_control.control, rows)} == told
+
+
+def _told_of_jobs(stream_id: str, version: int, event_type: str, data: str) -> list[tuple[str, int, str, Any]]:
+    """Job, version, type and body of each event of a job that an event tells of."""
+    body = json.loads(data)
+    if event_type == JobsChanged.TYPE:
+        return [(item["job"], item["version"], body["type"], {**body["shared"], **item}) for item in body["items"]]
+    return [(stream_id, version, event_type, body)] if event_type in JOB_EVENTS else []
 
 
 def _counters_are_counts(connection: Connection[tuple[Any, ...]], jobs: list[Job]) -> None:

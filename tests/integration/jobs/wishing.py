@@ -18,14 +18,19 @@ from jobplane.jobs.wishes import Cause, Delivered, Settled, Wish
 from tests.integration.jobs.driving import ADMIN, KIND
 
 
-def command(wanted: AnyJobCommand, *, actor: Actor = ADMIN, reason: str | None = None, **more: Any) -> Wish:
-    """A wish that came as a command."""
-    told: dict[str, Any] = {
+def command_terms(verb: str) -> dict[str, Any]:
+    """What a wish has that came as a command just now."""
+    return {
         "command_id": new_id(),
-        "verb": wanted.type,
+        "verb": verb,
         "expires_at": clock.now() + timedelta(hours=1),
         "body_digest": "a" * 64,
     }
+
+
+def command(wanted: AnyJobCommand, *, actor: Actor = ADMIN, reason: str | None = None, **more: Any) -> Wish:
+    """A wish that came as a command."""
+    told = command_terms(wanted.type)
     wish = Wish(wanted, Cause(actor, new_id(), reason=reason), delivered=Delivered(**(told | more)))
     if isinstance(wanted, CreateJob | EditJob) and wanted.payload:
         wish.body = bodies.seal(wish.event_id, wanted.payload)

@@ -18,6 +18,7 @@ from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import InvalidMessage
 from jobplane.contracts.ids import EventId
 from jobplane.contracts.job_events import JOB_EVENTS, CommandRefused
+from jobplane.contracts.operations import OPERATION_EVENTS
 from jobplane.contracts.queues import QUEUE_EVENTS
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
 
@@ -63,7 +64,7 @@ def refused(**data: Any) -> EventRecord:
 def test_every_event_of_every_stream_has_exactly_one_action() -> None:
     audited = {event_type for types in AUDITED.values() for event_type in types}
     assert audited == set(ACTIONS)
-    assert audited == {*JOB_EVENTS, *QUEUE_EVENTS, *ADMIN_EVENTS, CommandRefused.TYPE}
+    assert audited == {*JOB_EVENTS, *QUEUE_EVENTS, *OPERATION_EVENTS, *ADMIN_EVENTS, CommandRefused.TYPE}
 
 
 def test_every_action_is_that_of_some_event() -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from jobplane.contracts.audit import AuditPage
 from jobplane.contracts.fleet import DetailedHealth
 from jobplane.contracts.jobs import History, JobView, Stats
+from jobplane.contracts.operations import OperationItems, OperationPage, OperationView
 from jobplane.gateway import openapi, problems, views
 from jobplane.gateway.assets import Asset
 from jobplane.gateway.examples import EXAMPLES
@@ -64,6 +65,9 @@ def test_every_operation_says_what_it_does_and_how_it_may_fail(
         JobView,
         History,
         Stats,
+        OperationView,
+        OperationPage,
+        OperationItems,
         AuditPage,
         DetailedHealth,
         Asset,

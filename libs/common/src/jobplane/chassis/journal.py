@@ -128,6 +128,9 @@ class Exchange:
         self._begun = False
         self._last: list[Statement] = []
         self._events: Sequence[NewEvent] = ()
+        self._tells_count = False
+        self.last: Rows = []
+        """What the last statement gave; known after the block."""
         self.head: int | None = None
         """The last position of this transaction, if it appended; known after the block."""
 
@@ -137,13 +140,15 @@ class Exchange:
         _, *found = await exchange(self._conn, ("BEGIN", ()), *self._statements(steps))
         return found
 
-    def finish(self, *steps: Step, events: Sequence[NewEvent] = ()) -> None:
+    def finish(self, *steps: Step, events: Sequence[NewEvent] = (), tells_count: bool = False) -> None:
         """Run these statements at the end of the block; the last gives `base` of `head`, no row of it means halted.
 
-        `head` is that of `APPEND` if there are events, else that of `HELD`.
+        `head` is that of `APPEND` if there are events, else that of `HELD`; a statement that makes events itself
+        (`tells_count`) gives how many behind `base`.
         """
         self._last = self._statements(steps)
         self._events = events
+        self._tells_count = tells_count
 
     async def commit(self) -> None:
         """Run what is left.
@@ -155,9 +160,11 @@ class Exchange:
         found = await exchange(self._conn, *statements) if statements else []
         if not self._last:
             return
-        base = _base(found[len(self._last) - 1])
-        if self._events:
-            self.head = base + len(self._events)
+        self.last = found[len(self._last) - 1]
+        base = _base(self.last)
+        appended = int(self.last[0][1]) if self._tells_count else len(self._events)
+        if appended:
+            self.head = base + appended
 
     def appended(self) -> list[EventRecord]:
         """After the block: the events of this transaction at their positions."""

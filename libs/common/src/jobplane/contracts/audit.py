@@ -29,6 +29,14 @@ class AuditAction(StrEnum):
     QUEUE_PAUSED = "QUEUE_PAUSED"
     QUEUE_RESUMED = "QUEUE_RESUMED"
     QUEUE_LIMITED = "QUEUE_LIMITED"
+    BULK_REQUESTED = "BULK_REQUESTED"
+    BULK_PLANNED = "BULK_PLANNED"
+    BULK_STARTED = "BULK_STARTED"
+    BULK_PAUSED = "BULK_PAUSED"
+    BULK_RESUMED = "BULK_RESUMED"
+    BULK_STOPPED = "BULK_STOPPED"
+    BULK_FINISHED = "BULK_FINISHED"
+    BULK_FAILED = "BULK_FAILED"
     USER_CREATED = "USER_CREATED"
     PASSWORD_RESET = "PASSWORD_RESET"  # noqa: S105 - an action, not a secret
     LOGIN_SUCCEEDED = "LOGIN_SUCCEEDED"
@@ -59,7 +67,7 @@ class AuditTarget(Fact):
     """What it was done to."""
 
     type: str
-    """``job``, ``queue``, ``kind``, ``user``, ``asset``, ``command`` or ``route``."""
+    """``job``, ``operation``, ``queue``, ``kind``, ``user``, ``asset``, ``command`` or ``route``."""
     id: str | None
     """Its id."""
 

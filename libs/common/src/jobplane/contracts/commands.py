@@ -7,6 +7,7 @@ from pydantic import AwareDatetime, Field, JsonValue
 from jobplane.contracts import subjects
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.message import Message
+from jobplane.contracts.operations import AnyOperationCommand
 from jobplane.contracts.queues import AnyQueueCommand
 from jobplane.contracts.subjects import QUEUE_PATTERN
 
@@ -100,7 +101,7 @@ class EditJob(JobCommand):
 
 
 AnyJobCommand = CreateJob | RetryJob | CancelJob | ForceRunJob | RestoreJob | EditJob
-AnyDirective = AnyQueueCommand
+AnyDirective = AnyQueueCommand | AnyOperationCommand
 """Commands about what is no job."""
 AnyCommand = AnyJobCommand | AnyDirective
 VERBS: Final = ("create", "retry", "cancel", "run", "restore", "edit")

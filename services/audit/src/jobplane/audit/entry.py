@@ -1,4 +1,4 @@
-"""What an event means for the AuditLog: one event in, exactly one entry with exactly one action out."""
+"""What an event means for the AuditLog: one entry with exactly one action for each thing that it tells of."""
 
 import re
 from collections.abc import Mapping
@@ -22,6 +22,7 @@ from jobplane.contracts.admin_events import (
 from jobplane.contracts.audit import AuditAction
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import InvalidMessage
+from jobplane.contracts.expansion import parsed
 from jobplane.contracts.job_events import (
     JOB_EVENTS,
     AnyJobEvent,
@@ -42,6 +43,21 @@ from jobplane.contracts.job_events import (
     JobStopConfirmed,
     JobStopUnconfirmed,
 )
+from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.operations import (
+    OPERATION_EVENTS,
+    AnyOperationEvent,
+    JobsChanged,
+    OperationEvent,
+    OperationFailed,
+    OperationFinished,
+    OperationPaused,
+    OperationPlanned,
+    OperationRequested,
+    OperationResumed,
+    OperationStarted,
+    OperationStopped,
+)
 from jobplane.contracts.queues import (
     QUEUE_EVENTS,
     AnyQueueEvent,
@@ -53,13 +69,13 @@ from jobplane.contracts.queues import (
 )
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
 
-AuditedEvent = AnyJobEvent | AnyQueueEvent | AnyAdminEvent | CommandRefused
+AuditedEvent = AnyJobEvent | AnyQueueEvent | AnyOperationEvent | AnyAdminEvent | CommandRefused
 
 AUDITED: Final[Mapping[str, Mapping[str, type[AuditedEvent]]]] = {
-    EVT_JOBS: {**JOB_EVENTS, **QUEUE_EVENTS, CommandRefused.TYPE: CommandRefused},
+    EVT_JOBS: {**JOB_EVENTS, **QUEUE_EVENTS, **OPERATION_EVENTS, CommandRefused.TYPE: CommandRefused},
     EVT_ADMIN: dict(ADMIN_EVENTS),
 }
-"""By stream: every event it may carry, by type."""
+"""By stream: every event it may carry, by type; but for those that tell of many jobs (`JobsChanged`)."""
 
 ACTIONS: Final[Mapping[str, AuditAction]] = {
     JobCreated.TYPE: AuditAction.JOB_CREATED,
@@ -80,6 +96,14 @@ ACTIONS: Final[Mapping[str, AuditAction]] = {
     QueueResumed.TYPE: AuditAction.QUEUE_RESUMED,
     QueueLimited.TYPE: AuditAction.QUEUE_LIMITED,
     CommandRefused.TYPE: AuditAction.COMMAND_REFUSED,  # the gateway's RequestRefused has the same type
+    OperationRequested.TYPE: AuditAction.BULK_REQUESTED,
+    OperationPlanned.TYPE: AuditAction.BULK_PLANNED,
+    OperationStarted.TYPE: AuditAction.BULK_STARTED,
+    OperationPaused.TYPE: AuditAction.BULK_PAUSED,
+    OperationResumed.TYPE: AuditAction.BULK_RESUMED,
+    OperationStopped.TYPE: AuditAction.BULK_STOPPED,
+    OperationFinished.TYPE: AuditAction.BULK_FINISHED,
+    OperationFailed.TYPE: AuditAction.BULK_FAILED,
     UserCreated.TYPE: AuditAction.USER_CREATED,
     PasswordReset.TYPE: AuditAction.PASSWORD_RESET,
     LoginSucceeded.TYPE: AuditAction.LOGIN_SUCCEEDED,
@@ -134,6 +158,38 @@ class _Facts(NamedTuple):
     times: int = 1
 
 
+def entries(event: EventRecord, source: str) -> list[AuditEntry]:
+    """The entries of an event that was read from the stream `source`: one, or one for each job that it tells of.
+
+    Raises:
+        InvalidMessage: the type is unknown in that stream, or the body or an id is not what the contract says.
+    """
+    return _of_many(event, source) if event.type == JobsChanged.TYPE and source == EVT_JOBS else [entry(event, source)]
+
+
+def _of_many(event: EventRecord, source: str) -> list[AuditEntry]:
+    """One entry for each job, as its own event would have made it; read without a model, for they come by thousands."""
+    _require_ids(event)
+    body = parsed(event)
+    shared, event_type = body["shared"], body.get("type")
+    if event_type not in JOB_EVENTS:
+        raise InvalidMessage(f"{source} carries events of unknown type {event_type!r} in one")
+    told = (event.at, ACTIONS[event_type], event.actor, event.reason, "job")
+    caused = (event.command_id, event.correlation_id, _trace_id(event.traceparent), 1)
+    made: list[AuditEntry] = []
+    try:
+        for number, item in enumerate(body["items"]):
+            if _UUID.fullmatch(item["job"]) is None:
+                raise InvalidMessage("the job of an item is a UUID")
+            before, after = JobStatus(item["before"]), JobStatus(item.get("after") or shared["after"])
+            made.append(
+                AuditEntry(source, event.position, number, *told, item["job"], before, after, False, None, *caused)  # noqa: FBT003 - a tuple
+            )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidMessage(f"body of {event.type} is not as declared: {error}") from error
+    return made
+
+
 def entry(event: EventRecord, source: str) -> AuditEntry:
     """The entry of an event that was read from the stream `source`.
 
@@ -175,7 +231,7 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
-def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
+def _facts(body: AuditedEvent, stream_id: str) -> _Facts:  # noqa: PLR0911 - one case per sort of event
     match body:
         case JobEvent():
             error = body.error if isinstance(body, JobFailed | JobOrphaned) else None
@@ -190,6 +246,9 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:
             )
         case LoginFailed():
             return _Facts("user", body.account_id, refused=True, code=body.code, times=body.count)
+        case OperationEvent():
+            code = body.code if isinstance(body, OperationFailed) else None
+            return _Facts("operation", stream_id, after=_STANDS.get(body.TYPE), code=code)
         case UserCreated() | PasswordReset() | LoginSucceeded() | LoggedOut():
             return _Facts("user", stream_id, after=body.role if isinstance(body, UserCreated) else None)
         case AssetUploaded():
@@ -217,6 +276,19 @@ def _limits_in_words(limits: LimitsFact) -> str:
         rate = limits.rate
         parts.append(f"{rate.starts} starts in {rate.every_s} s, {rate.burst} at once")
     return ", ".join(parts) or "unlimited"
+
+
+_STANDS: Final = {
+    OperationRequested.TYPE: "planning",
+    OperationPlanned.TYPE: "planned",
+    OperationStarted.TYPE: "running",
+    OperationPaused.TYPE: "paused",
+    OperationResumed.TYPE: "running",
+    OperationStopped.TYPE: "stopped",
+    OperationFinished.TYPE: "done",
+    OperationFailed.TYPE: "failed",
+}
+"""Where an operation stands after its events."""
 
 
 def _require_ids(event: EventRecord) -> None:

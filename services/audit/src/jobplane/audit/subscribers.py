@@ -7,7 +7,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.audit import audit_log
-from jobplane.audit.entry import AUDITED, AuditEntry, entry
+from jobplane.audit.entry import AUDITED, AuditEntry, entries
 from jobplane.chassis import metrics, tracing
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.dead_events import DeadEvents
@@ -32,19 +32,19 @@ class Recorder:
             await audit_log.append(conn, await self._entries(conn, events))
 
     async def _entries(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> list[AuditEntry]:
-        recorded = _traced_entry if tracing.exporting() else entry
-        entries: list[AuditEntry] = []
+        recorded = _traced_entries if tracing.exporting() else entries
+        made: list[AuditEntry] = []
         for event in events:
             try:
-                entries.append(recorded(event, self._stream))
+                made.extend(recorded(event, self._stream))
             except InvalidMessage as error:
                 await self._dead.bury(conn, event.position, event.data, str(error))
-        return entries
+        return made
 
 
-def _traced_entry(event: EventRecord, stream: str) -> AuditEntry:
+def _traced_entries(event: EventRecord, stream: str) -> list[AuditEntry]:
     with tracing.span("audit.record", traceparent=event.traceparent, kind=tracing.Kind.CONSUMER):
-        return entry(event, stream)
+        return entries(event, stream)
 
 
 def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projection]:

@@ -79,6 +79,38 @@ _KIND: Final[dict[str, Any]] = _QUEUE | {
     "version": 1,
 }
 _ACTOR: Final[dict[str, Any]] = {"id": _ACCOUNT_ID, "kind": "user", "role": "ADMIN", "origin": None}
+_OPERATION_IN_LIST: Final[dict[str, Any]] = {
+    "id": "01920a40-0000-7000-8000-00000000b01c",
+    "action": "retry",
+    "status": "done",
+    "actor": _ACTOR,
+    "reason": "the disk is full no longer",
+    "requested_at": _AT,
+    "planned_at": _AT,
+    "started_at": _AT,
+    "ended_at": _AT,
+    "as_of": 4711,
+    "total": 2,
+    "done": 1,
+    "skipped": 1,
+    "codes": {"job_not_failed": 1},
+    "skipping": {"job_not_failed": 1},
+}
+_OPERATION: Final[dict[str, Any]] = _OPERATION_IN_LIST | {
+    "breakdown": {
+        "status": {"FAILED": 1, "RUNNING": 1},
+        "queue": {"default": 2},
+        "kind": {"image.thumbnail": 2},
+        "error": {"9f86d081884c7d65": 1},
+    },
+    "sample": [_JOB_ID],
+    "undo": {
+        "action": "cancel",
+        "possible": 1,
+        "impossible": 0,
+        "why": "Jobs that have not started since are cancelled; what started is not called back.",
+    },
+}
 
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     "JobView": _JOB,
@@ -141,6 +173,22 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         "by_status": {"PENDING": 3, "RUNNING": 2, "COMPLETED": 1204, "FAILED": 7, "CANCELLED": 1},
         "queues": [{"queue": "default", "pending": 3, "running": 2, "oldest_at": _AT}],
         "position": 4712,
+    },
+    "OperationView": _OPERATION,
+    "OperationPage": {"items": [_OPERATION_IN_LIST], "next_cursor": "MDE5MjBhNDA"},
+    "OperationItems": {
+        "items": [
+            {"n": 1, "job_id": _JOB_ID, "outcome": "done", "code": None, "version": 12, "position": 4712},
+            {
+                "n": 2,
+                "job_id": "01920a3c-7f00-7a00-8000-0123456789ac",
+                "outcome": "skipped",
+                "code": "job_not_failed",
+                "version": None,
+                "position": None,
+            },
+        ],
+        "next_cursor": "MC4y",
     },
     "AuditPage": {
         "items": [

@@ -15,6 +15,7 @@ from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal, Transaction
 from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.commands import AnyDirective
+from jobplane.contracts.operations import AnyOperationEvent
 from jobplane.contracts.queues import AnyQueueEvent
 from jobplane.jobs import outcomes
 from jobplane.jobs.batch import refusal
@@ -32,7 +33,7 @@ VALUES (%s, %s, %s, %s, %s, %s::json, %s)
 """
 
 
-AnyDirectiveEvent = AnyQueueEvent
+AnyDirectiveEvent = AnyQueueEvent | AnyOperationEvent
 
 
 @dataclass(frozen=True, slots=True)

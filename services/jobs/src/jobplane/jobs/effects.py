@@ -14,6 +14,7 @@ from jobplane.contracts import subjects
 from jobplane.contracts.job_events import JobCancelled, JobFailed, JobOrphaned
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.workers import Signal
+from jobplane.jobs.chunks import Carried
 from jobplane.jobs.rows import ready
 from jobplane.jobs.wishes import Settled
 
@@ -42,6 +43,13 @@ class Effects:
         signals = [signal for signal in map(_signal, settled) if signal is not None]
         if signals:
             self._spawn(self._send(signals))
+
+    def after_chunk(self, carried: Carried) -> None:
+        """Look at a chunk of a bulk operation; waits for nothing."""
+        for queue in carried.queues:
+            self.wake(queue)
+        if carried.stopped:
+            self._spawn(self._send(carried.stopped))
 
     def wake(self, queue: str) -> None:
         """A queue has jobs that may run now."""

@@ -9,20 +9,30 @@ from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import EventRecord, trace_id_of
 from jobplane.contracts.ids import EventId, JobId
 from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent
+from jobplane.contracts.operations import JobsChanged
 from jobplane.jobs.job import Meta
 
-_EVENTS: Final = """
+_EVENTS: Final = f"""
 SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent,
     at, data::text
-FROM event WHERE stream_id = %s AND version > %s ORDER BY version LIMIT %s
-"""
+FROM event WHERE stream_id = %(job)s AND version > %(after)s
+UNION ALL
+SELECT event.pos, job.id, (item ->> 'version')::integer, event.data ->> 'type', event.id, event.command_id,
+    event.actor::text, event.reason, event.correlation_id, event.causation_id, event.traceparent, event.at,
+    ((event.data -> 'shared')::jsonb || (item::jsonb - '{{job,version}}'::text[]))::text
+FROM job JOIN event ON event.pos = ANY(job.bulk_positions) AND event.type = '{JobsChanged.TYPE}',
+    json_array_elements(event.data -> 'items') AS item
+WHERE job.id = %(job)s AND item ->> 'job' = job.id::text AND (item ->> 'version')::integer > %(after)s
+ORDER BY 3 LIMIT %(limit)s
+"""  # noqa: S608 - constants
+"""Those of its own stream, and its share of those that tell of many jobs."""
 
 
 async def events_of(
     conn: AsyncConnection[Any], job_id: JobId, after_version: int = 0, limit: int | None = None
 ) -> list[EventRecord]:
     """The events of a job behind one of its versions, oldest first; their versions rise, perhaps not by one."""
-    found = await (await conn.execute(_EVENTS, (job_id, after_version, limit))).fetchall()
+    found = await (await conn.execute(_EVENTS, {"job": job_id, "after": after_version, "limit": limit})).fetchall()
     return [
         EventRecord(
             position=row[0],

@@ -24,6 +24,8 @@ class Settings(ServiceSettings):
     """Keys of payloads, separated by commas: whatever stands below a key that contains one cannot be searched."""
     search_timeout_ms: int = Field(default=2000, ge=50, le=2500)
     """A search that takes longer is given up; the gateway waits three seconds."""
+    bulk_reason_over: int = Field(default=100, ge=0, le=1_000_000_000)
+    """A bulk operation on more jobs than this needs a reason."""
 
     reason_required: str = DEFAULT
     """Verbs, separated by commas, that people must give a reason for; ``edit_payload`` is an edit of a payload."""

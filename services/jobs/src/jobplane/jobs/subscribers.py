@@ -20,6 +20,14 @@ from jobplane.contracts import subjects
 from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.jobs import Attempts, History, JobCount, JobPage, JobView, Stats
+from jobplane.contracts.operations import (
+    ListItems,
+    ListOperations,
+    OneOperation,
+    OperationItems,
+    OperationPage,
+    OperationView,
+)
 from jobplane.contracts.queries import (
     CountJobs,
     JournalFigures,
@@ -38,6 +46,7 @@ from jobplane.jobs.beats import Beats
 from jobplane.jobs.effects import Effects
 from jobplane.jobs.histories import Histories
 from jobplane.jobs.leases import Leases
+from jobplane.jobs.operation_views import OperationViews
 from jobplane.jobs.queue_views import QueueViews
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.reports import Reports
@@ -199,3 +208,23 @@ def serve_queues(broker: Broker, views: QueueViews) -> None:
     serve(broker, _SERVICE, "queues", Nothing, queues)
     serve(broker, _SERVICE, "queue", OneQueue, queue)
     serve(broker, _SERVICE, "kind", OneKind, kind)
+
+
+def serve_operations(broker: Broker, views: OperationViews) -> None:
+    """Answer the queries about bulk operations."""
+
+    async def operations(query: ListOperations) -> OperationPage:
+        """Operations, newest first."""
+        return await views.page(query)
+
+    async def operation(query: OneOperation) -> OperationView:
+        """One operation, whole."""
+        return await views.one(query)
+
+    async def operation_items(query: ListItems) -> OperationItems:
+        """The jobs of one operation, in its order."""
+        return await views.items(query)
+
+    serve(broker, _SERVICE, "operations", ListOperations, operations)
+    serve(broker, _SERVICE, "operation", OneOperation, operation)
+    serve(broker, _SERVICE, "operation_items", ListItems, operation_items)

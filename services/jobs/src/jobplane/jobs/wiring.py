@@ -24,32 +24,37 @@ from jobplane.chassis.relay import Relay, creator
 from jobplane.chassis.trim import Trim
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.operations import JobsChanged, OperationCommand
 from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
 from jobplane.jobs import (
     beats,
     leases,
+    planner,
     pruner,
     queue_control,
     queue_views,
     read_model,
     reports,
     rescuer,
+    runner,
     scheduler,
     search_index,
 )
 from jobplane.jobs.claims import Claims
-from jobplane.jobs.directives import Directives
+from jobplane.jobs.directives import Directives, Ruling
 from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
 from jobplane.jobs.histories import Histories
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.measures import measure
+from jobplane.jobs.operation_views import OperationViews
+from jobplane.jobs.operations import Operations
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.search import Search
 from jobplane.jobs.settings import Settings
-from jobplane.jobs.subscribers import WorkerProtocol, serve_queries, serve_queues
-from jobplane.jobs.wishes import Settled
+from jobplane.jobs.subscribers import WorkerProtocol, serve_operations, serve_queries, serve_queues
+from jobplane.jobs.wishes import Directive, Settled
 
 log = structlog.get_logger()
 
@@ -57,11 +62,15 @@ SOURCE: Final = "jobplane/jobs"
 _SUM_UP_EVERY_S = 5.0
 # The queue in the JSON of one of our own events: inside of texts its quotes would be escaped, and it comes first.
 _QUEUE = re.compile(rb'"queue":"([a-z0-9_-]{1,64})"')
+_JOB = re.compile(rb'"job" ?: ?"([0-9a-f-]{36})"')
 
 
 def subject_of(event: EventRecord) -> str:
     """Where an event of this service is published."""
-    queue = _QUEUE.search(event.data)
+    if event.type == JobsChanged.TYPE:  # in the shard of its jobs, among whose events it is
+        job = _JOB.search(event.data)
+        return job_event(job[1].decode() if job else event.stream_id, None, event.type)
+    queue = None if event.type.startswith("operation.") else _QUEUE.search(event.data)
     return job_event(event.stream_id, queue[1].decode() if queue else None, event.type)
 
 
@@ -128,7 +137,11 @@ class Wiring:
             reports.Reports(self._ledger),
             self._effects,
         )
-        directives = Directives(journal, self._ledger.refusals, {**queue_control.RULES})
+        self._operations = Operations(settings.bulk_reason_over)
+        rules = self._operations.rules
+        for command, rule in queue_control.RULES.items():
+            rules[command] = rule
+        directives = Directives(journal, self._ledger.refusals, rules, self._after_directive)
         handler = CommandHandler(self._ledger, self._leases, model, connections.intake, directives.carry_out)
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
@@ -137,6 +150,7 @@ class Wiring:
         histories = Histories(pool, model)
         serve_queries(connections.broker, model, searching, histories, journal, lambda: self._relay.relayed)
         serve_queues(connections.broker, queue_views.QueueViews(pool))
+        serve_operations(connections.broker, OperationViews(pool))
         journal_pages.serve(
             connections.broker,
             EVT_JOBS,
@@ -148,7 +162,8 @@ class Wiring:
         self._search_index = search_index.SearchIndex(pool, settings.redaction)
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
-        self._loops = self._make_loops()
+        self._running, self._planning = self._bulk_loops()
+        self._loops = [*self._make_loops(), self._running, self._planning]
 
     @classmethod
     async def connect(cls, settings: Settings, pool: AsyncConnectionPool, drifts: Sequence[str]) -> Self:
@@ -222,6 +237,13 @@ class Wiring:
             Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),
         ]
 
+    def _bulk_loops(self) -> tuple[Loop, Loop]:
+        """The loop that carries operations out, and the one that plans them."""
+        run = runner.Runner(self._journal, self._operations, self._effects.after_chunk, self._run_again)
+        running = Loop("bulk runner", run.run_once, runner.EVERY_S)
+        plan = planner.Planner(self._journal, self._operations, running.nudge)
+        return running, Loop("bulk planner", plan.run_once, planner.EVERY_S)
+
     async def _bus_answers(self) -> bool:
         """Whether the connection that serves beats has its round trip; while it reconnects, `flush` would not say."""
         if not self._bus.answers.is_connected:
@@ -238,6 +260,14 @@ class Wiring:
         waits = [wait for wait in map(waiting, settled) if wait is not None]
         if waits:
             self._scheduler.expect(min(waits))
+
+    def _after_directive(self, directive: Directive, _ruling: Ruling) -> None:
+        if isinstance(directive.command, OperationCommand):
+            self._planning.nudge()
+            self._running.nudge()
+
+    def _run_again(self, wait_s: float) -> None:
+        asyncio.get_running_loop().call_later(wait_s, self._running.nudge)
 
     def _schedule_again(self, wait_s: float) -> None:
         asyncio.get_running_loop().call_later(wait_s, self._scheduling.nudge)

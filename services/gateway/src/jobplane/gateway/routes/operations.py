@@ -1,0 +1,337 @@
+"""Bulk operations: plan, run, watch, pause, stop, undo."""
+
+import asyncio
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from pydantic import Field, JsonValue
+from starlette.responses import Response
+
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.envelope import CommandOutcome
+from jobplane.contracts.errors import Refused
+from jobplane.contracts.ids import JobId
+from jobplane.contracts.operations import (
+    MAX_RATE,
+    MOST_IDS,
+    AnyOperationCommand,
+    BulkAction,
+    BulkEdit,
+    ItemOutcome,
+    ListItems,
+    ListOperations,
+    OneOperation,
+    OperationItems,
+    OperationPage,
+    OperationStatus,
+    OperationView,
+    PauseOperation,
+    PlanOperation,
+    ResumeOperation,
+    RunOperation,
+    StopOperation,
+    UndoOperation,
+)
+from jobplane.contracts.subjects import QUEUE_PATTERN
+from jobplane.gateway import commands
+from jobplane.gateway.answers import Instant, Limit, PageCursor, Reason, ready
+from jobplane.gateway.auth import Admin, Caller, Viewer
+from jobplane.gateway.bodies import JsonBody, Wish
+from jobplane.gateway.commands import AgreedToCreate, Terms
+from jobplane.gateway.openapi import may_fail, shows
+from jobplane.gateway.routes.control import Why, WhyBody
+from jobplane.gateway.views import Accepted
+from jobplane.gateway.wiring import gateway_of
+
+router = APIRouter(prefix="/api/admin", tags=["bulk operations"])
+
+_LOOK_AGAIN_S: Final = 0.02
+_SLOWEST_LOOK_S: Final = 0.25
+
+OperationPath = Annotated[
+    UUID, Path(description="The operation's id.", examples=["01920a40-0000-7000-8000-00000000b01c"])
+]
+
+
+class Changes(Wish):
+    """What to change in each job; what is left out stays as it is."""
+
+    queue: str | None = Field(default=None, pattern=QUEUE_PATTERN)
+    """Where workers look for it."""
+    priority: int | None = Field(default=None, ge=-1000, le=1000)
+    """Higher runs first."""
+    run_at: Instant | None = None
+    """Not before this instant (RFC 3339 with a time zone); one that has passed means at once."""
+    max_attempts: int | None = Field(default=None, ge=1, le=100)
+    """How many attempts it may take, those it has taken included."""
+    payload: JsonValue = None
+    """Refused: payloads are changed one by one."""
+
+
+class BulkWish(Wish):
+    """What to do to many jobs."""
+
+    action: BulkAction = Field(examples=["retry"])
+    """What to do to each of them."""
+    ids: list[UUID] | None = Field(
+        default=None, min_length=1, max_length=MOST_IDS, examples=[["01920a3c-7f00-7a00-8000-0123456789ab"]]
+    )
+    """These jobs; for more, give a filter."""
+    edit: Changes | None = None
+    """What to change, if that is the action."""
+    reason: Reason | None = Field(default=None, examples=["the disk is full no longer"])
+    """Why, in your words; kept in the audit log. Needed for more jobs than the installation allows without."""
+    dry_run: bool = False
+    """Only plan: tells which jobs, and what would become of them. Its id is the token to run it with."""
+    rate: float | None = Field(default=None, ge=0.1, le=MAX_RATE, examples=[200])
+    """At most so many jobs a second."""
+
+
+class UndoWish(Wish):
+    """How to take an operation back."""
+
+    reason: Reason | None = Field(default=None, examples=["wrong queue"])
+    """Why, in your words; kept in the audit log."""
+    dry_run: bool = False
+    """Only plan it."""
+    rate: float | None = Field(default=None, ge=0.1, le=MAX_RATE)
+    """At most so many jobs a second."""
+
+
+class RunWish(Why):
+    """On which conditions to run a plan."""
+
+    max_drift: int | None = Field(default=None, ge=0, examples=[10])
+    """Refuse if more jobs than this came to fit the filter, or ceased to, since it was planned."""
+
+
+_BEGUN: Final = shows(OperationView, 200, "Planned, as asked.", headers=("Location",)) | shows(
+    OperationView, 202, "It goes on in the background: follow it there.", headers=("Location",)
+)
+_CONTROLLED: Final = shows(OperationView) | shows(
+    Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
+)
+_ANY: Final = ("idempotency_key_reused", "not_accepted", "command_expired", "reason_required")
+_OF_ONE: Final = ("operation_not_found", "idempotency_key_reused", "not_accepted", "command_expired")
+
+
+@router.post(
+    "/jobs/bulk",
+    status_code=202,
+    responses=_BEGUN | may_fail("selector_required", "edit_required", "edit_not_allowed", "payload_not_in_bulk", *_ANY),
+    summary="Do something to many jobs",
+)
+async def bulk(
+    request: Request, caller: Admin, agreed: AgreedToCreate, wish: Annotated[BulkWish, Depends(JsonBody(BulkWish))]
+) -> Response:
+    """Retry, cancel, force, restore or edit any number of jobs as one operation, in the background.
+
+    Every job gets an outcome of its own; jobs that the action does not fit are skipped and say why. With `dry_run` the
+    operation is only planned: look at it, then `POST …/run`.
+    """
+    if wish.edit is not None and "payload" in wish.edit.model_fields_set:
+        raise Refused("payload_not_in_bulk", "Payloads are changed one by one: leave payload out.")
+    if wish.ids is None:
+        raise Refused("selector_required", "Say which jobs: give ids.")
+    command = PlanOperation(
+        operation_id=new_id(),
+        action=wish.action,
+        ids=[JobId(str(id_)) for id_ in wish.ids],
+        edit=BulkEdit.model_validate(wish.edit.model_dump(exclude={"payload"})) if wish.edit else None,
+        rate=wish.rate,
+        then_run=not wish.dry_run,
+    )
+    return await _begin(request, caller, command, wish, wish.reason, agreed, plan_only=wish.dry_run)
+
+
+@router.get("/operations", responses=shows(OperationPage) | may_fail("invalid_cursor"), summary="List bulk operations")
+async def operations(
+    request: Request,
+    caller: Viewer,  # noqa: ARG001 - declares who may call
+    limit: Limit = 50,
+    cursor: PageCursor = None,
+    status: Annotated[list[OperationStatus], Query(description="Any of these.", max_length=7)] = [],  # noqa: B006 - FastAPI copies it
+) -> Response:
+    """Newest first."""
+    asked = ListOperations(limit=limit, cursor=cursor, status=status)
+    return ready(await gateway_of(request).bus.ask_raw("jobs", "operations", asked))
+
+
+@router.get(
+    "/operations/{operation_id}",
+    responses=shows(OperationView) | may_fail("operation_not_found"),
+    summary="Look at a bulk operation",
+)
+async def operation(request: Request, caller: Viewer, operation_id: OperationPath) -> Response:  # noqa: ARG001 - declares who may call
+    """Its plan, how far it is, what became of its jobs, and what could be taken back."""
+    return ready(await _view(request, str(operation_id)))
+
+
+@router.get(
+    "/operations/{operation_id}/items",
+    responses=shows(OperationItems) | may_fail("operation_not_found", "invalid_cursor"),
+    summary="See what became of each job of a bulk operation",
+)
+async def operation_items(
+    request: Request,
+    caller: Viewer,  # noqa: ARG001 - declares who may call
+    operation_id: OperationPath,
+    limit: Annotated[int, Query(ge=1, le=500, description="How many items at most.")] = 200,
+    cursor: PageCursor = None,
+    outcome: Annotated[ItemOutcome | None, Query(description="Only these.")] = None,
+    code: Annotated[
+        str | None, Query(max_length=64, pattern=r"^[a-z_]+$", description="Only those skipped for this reason.")
+    ] = None,
+) -> Response:
+    """In the order of the operation."""
+    asked = ListItems(operation_id=str(operation_id), limit=limit, cursor=cursor, outcome=outcome, code=code)
+    return ready(await gateway_of(request).bus.ask_raw("jobs", "operation_items", asked))
+
+
+@router.post(
+    "/operations/{operation_id}/run",
+    responses=_CONTROLLED
+    | may_fail("operation_not_planned", "not_your_plan", "plan_expired", "plan_drifted", "reason_required", *_OF_ONE),
+    summary="Run a plan",
+)
+async def run_operation(
+    request: Request,
+    caller: Admin,
+    operation_id: OperationPath,
+    agreed: AgreedToCreate,
+    wish: Annotated[RunWish, Depends(JsonBody(RunWish, RunWish()))],
+) -> Response:
+    """Carry out what was planned; only whoever planned it may, or a superadmin, within a day."""
+    command = RunOperation(operation_id=str(operation_id), max_drift=wish.max_drift)
+    return await _control(request, caller, command, wish, agreed)
+
+
+@router.post(
+    "/operations/{operation_id}/pause",
+    responses=_CONTROLLED | may_fail("operation_not_running", *_OF_ONE),
+    summary="Pause a bulk operation",
+)
+async def pause_operation(
+    request: Request, caller: Admin, operation_id: OperationPath, agreed: AgreedToCreate, why: WhyBody
+) -> Response:
+    """No further job is touched until it is resumed."""
+    return await _control(request, caller, PauseOperation(operation_id=str(operation_id)), why, agreed)
+
+
+@router.post(
+    "/operations/{operation_id}/resume",
+    responses=_CONTROLLED | may_fail("operation_not_paused", *_OF_ONE),
+    summary="Resume a bulk operation",
+)
+async def resume_operation(
+    request: Request, caller: Admin, operation_id: OperationPath, agreed: AgreedToCreate, why: WhyBody
+) -> Response:
+    """Go on where it was paused."""
+    return await _control(request, caller, ResumeOperation(operation_id=str(operation_id)), why, agreed)
+
+
+@router.post(
+    "/operations/{operation_id}/stop",
+    responses=_CONTROLLED | may_fail("operation_ended", *_OF_ONE),
+    summary="Stop a bulk operation",
+)
+async def stop_operation(
+    request: Request, caller: Admin, operation_id: OperationPath, agreed: AgreedToCreate, why: WhyBody
+) -> Response:
+    """No further job is touched; what is done stays done, and can be undone."""
+    return await _control(request, caller, StopOperation(operation_id=str(operation_id)), why, agreed)
+
+
+@router.post(
+    "/operations/{operation_id}/undo",
+    status_code=202,
+    responses=_BEGUN | may_fail("operation_not_ended", "not_undoable", "nothing_to_undo", "operation_not_found", *_ANY),
+    summary="Take a bulk operation back",
+)
+async def undo_operation(
+    request: Request,
+    caller: Admin,
+    operation_id: OperationPath,
+    agreed: AgreedToCreate,
+    wish: Annotated[UndoWish, Depends(JsonBody(UndoWish, UndoWish()))],
+) -> Response:
+    """Make a new operation that does the opposite to each job that is still as this one left it."""
+    command = UndoOperation(operation_id=new_id(), undo_of=str(operation_id), rate=wish.rate, then_run=not wish.dry_run)
+    return await _begin(request, caller, command, wish, wish.reason, agreed, plan_only=wish.dry_run)
+
+
+async def _begin(
+    request: Request,
+    caller: Caller,
+    command: PlanOperation | UndoOperation,
+    wish: Wish,
+    reason: str | None,
+    agreed: Terms,
+    *,
+    plan_only: bool,
+) -> Response:
+    """Ask for a new operation; whoever only plans, or asks to wait, sees the plan or the end of it if it comes in time.
+
+    Raises:
+        Refused: it was refused.
+    """
+    until = asyncio.get_running_loop().time() + agreed.wait_s
+    outcome = await _decided(request, caller, command, wish, reason, agreed)
+    if isinstance(outcome, Response):
+        return outcome
+    id_ = _id_of(outcome, command)
+    waited_for = {"planned", "failed", "stopped", "done"} if plan_only else {"done", "stopped", "failed", "planned"}
+    wait = plan_only or "wait" in request.headers.get("prefer", "")
+    shown = await _view(request, id_)
+    pause_s = _LOOK_AGAIN_S
+    while wait and shown["status"] not in waited_for and asyncio.get_running_loop().time() < until:
+        await asyncio.sleep(pause_s)
+        pause_s = min(_SLOWEST_LOOK_S, pause_s * 2)
+        shown = await _view(request, id_)
+    headers = {"Location": f"/api/admin/operations/{id_}"}
+    return ready(shown, headers, 200 if wait and shown["status"] in waited_for else 202)
+
+
+async def _control(
+    request: Request, caller: Caller, command: AnyOperationCommand, wish: Why, agreed: Terms
+) -> Response:
+    outcome = await _decided(request, caller, command, wish, wish.reason, agreed)
+    if isinstance(outcome, Response):
+        return outcome
+    return ready(await _view(request, _id_of(outcome, command)))
+
+
+async def _decided(
+    request: Request, caller: Caller, command: AnyOperationCommand, wish: Wish, reason: str | None, agreed: Terms
+) -> CommandOutcome | Response:
+    """The outcome, or the answer where it is not there in time.
+
+    Raises:
+        Refused: it was refused.
+    """
+    keyed = agreed.idempotency_key is not None
+    id_, outcome = await commands.issue(
+        gateway_of(request),
+        caller,
+        command,
+        reason=reason,
+        id_=commands.command_id(caller.actor.id, request.method, request.scope["path"], agreed.idempotency_key),
+        body_digest=commands.digest(wish, agreed) if keyed else None,
+        agreed=agreed,
+    )
+    if outcome is None:
+        return commands.accepted(id_)
+    if outcome.status == "refused":
+        raise commands.refusal(outcome)
+    return outcome
+
+
+def _id_of(outcome: CommandOutcome, command: AnyOperationCommand) -> str:
+    """The operation; a repeated request is told of the one that the first of them made."""
+    return str(outcome.facts.get("operation_id", command.operation_id))
+
+
+async def _view(request: Request, operation_id: str) -> dict[str, Any]:
+    asked = OneOperation(operation_id=operation_id)
+    return await gateway_of(request).bus.ask_raw("jobs", "operation", asked)

@@ -1,0 +1,174 @@
+"""What others may read of bulk operations: one, lists, the jobs of one; every page by keyset."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from jobplane.contracts.errors import Refused
+from jobplane.contracts.ids import JobId, Position
+from jobplane.contracts.operations import (
+    ENDED,
+    Breakdown,
+    BulkAction,
+    ItemOutcome,
+    ListItems,
+    ListOperations,
+    OneOperation,
+    OperationItem,
+    OperationItems,
+    OperationPage,
+    OperationStatus,
+    OperationView,
+    UndoView,
+)
+from jobplane.jobs import operation_rows
+from jobplane.jobs.bulk import INVERSE, PLAN_KEPT, REFUSALS, Operation
+from jobplane.jobs.read_model import cursor_after, decode_cursor
+
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PLACE: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,3}")
+_LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+_ONE: Final = f"SELECT {operation_rows.COLUMNS}, breakdown, sample FROM operation WHERE id = %s"  # noqa: S608 - constants
+_PAGE: Final = f"""
+SELECT {operation_rows.COLUMNS} FROM operation
+WHERE id < %s AND (%s::text[] IS NULL OR status = ANY(%s::text[])) ORDER BY id DESC LIMIT %s
+"""  # noqa: S608 - constants
+_UNTOUCHED: Final = """
+SELECT count(*) FILTER (WHERE job.version = item.version) FROM plan_chunk AS c,
+    unnest(c.job_ids, c.versions) AS item (id, version) LEFT JOIN job ON job.id = item.id
+WHERE c.operation_id = %s AND item.version IS NOT NULL
+"""
+# Chunks of which nothing is wanted are passed over without looking into them.
+_ITEMS: Final = """
+SELECT c.number, item.place, item.id, item.code, item.version, item.position, c.versions IS NOT NULL,
+    item.place + (SELECT chunk_size FROM operation WHERE id = c.operation_id) * c.number
+FROM plan_chunk AS c, unnest(c.job_ids, c.codes, c.versions, c.positions)
+    WITH ORDINALITY AS item (id, code, version, position, place)
+WHERE c.operation_id = %s AND c.number >= %s AND (c.number, item.place) > (%s, %s)
+    AND CASE %s::text WHEN 'waiting' THEN c.versions IS NULL WHEN 'done' THEN item.version IS NOT NULL
+        WHEN 'skipped' THEN item.code IS NOT NULL ELSE true END
+    AND (%s::text IS NULL OR (c.codes IS NOT NULL AND item.code = %s))
+ORDER BY c.number, item.place LIMIT %s
+"""
+_MEANS: Final = {
+    BulkAction.CANCEL: "Jobs that have not started since are cancelled; what started is not called back.",
+    BulkAction.RESTORE: "Cancelled jobs wait again; a run that the cancel stopped starts anew.",
+    BulkAction.EDIT: "Each job gets back what it had before.",
+}
+
+
+class OperationViews:
+    """Reads the service's own tables: it always sees what was committed before the question."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+
+    async def one(self, query: OneOperation) -> OperationView:
+        """One operation, whole.
+
+        Raises:
+            Refused: `operation_not_found`.
+        """
+        if _ID.fullmatch(query.operation_id) is None:
+            raise _not_found(query.operation_id)
+        async with self._pool.connection() as conn:
+            row = await (await conn.execute(_ONE, (query.operation_id,))).fetchone()
+            if row is None:
+                raise _not_found(query.operation_id)
+            state = operation_rows.operation_of(row)
+            undo = await _undo(conn, state)
+        breakdown = Breakdown.model_validate(row[-2]) if row[-2] else None
+        more = {"breakdown": breakdown, "sample": row[-1] or [], "undo": undo}
+        return view(state).model_copy(update=more)
+
+    async def page(self, query: ListOperations) -> OperationPage:
+        """One page, newest first.
+
+        Raises:
+            Refused: `invalid_cursor`.
+        """
+        before = decode_cursor(query.cursor, _ID) if query.cursor else _LAST_ID
+        wanted = [status.value for status in query.status] or None
+        async with self._pool.connection() as conn:
+            found = await (await conn.execute(_PAGE, (before, wanted, wanted, query.limit + 1))).fetchall()
+        items = [view(operation_rows.operation_of(row)) for row in found[: query.limit]]
+        more = len(found) > query.limit
+        return OperationPage(items=items, next_cursor=cursor_after(items[-1].id) if more else None)
+
+    async def items(self, query: ListItems) -> OperationItems:
+        """The jobs of an operation, in its order.
+
+        Raises:
+            Refused: `operation_not_found`, `invalid_cursor`.
+        """
+        number, place = decode_cursor(query.cursor, _PLACE).split(".") if query.cursor else ("0", "0")
+        if _ID.fullmatch(query.operation_id) is None:
+            raise _not_found(query.operation_id)
+        told = (
+            *(query.operation_id, int(number), int(number), int(place)),
+            *(query.outcome, query.code, query.code, query.limit + 1),
+        )
+        async with self._pool.connection() as conn:
+            found = await (await conn.execute(_ITEMS, told)).fetchall()
+            known = found or await (await conn.execute(_ONE, (query.operation_id,))).fetchone()
+        if not known:
+            raise _not_found(query.operation_id)
+        shown = found[: query.limit]
+        after = cursor_after(f"{shown[-1][0]}.{shown[-1][1]}") if len(found) > query.limit else None
+        return OperationItems(items=[_item(row) for row in shown], next_cursor=after)
+
+
+def view(state: Operation) -> OperationView:
+    """An operation as everybody sees it."""
+    planned = state.status is OperationStatus.PLANNED and state.planned_at is not None
+    return OperationView(
+        id=state.id,
+        action=state.action,
+        status=state.status,
+        actor=state.actor,
+        reason=state.reason,
+        filter=state.filter,
+        edit=state.edit,
+        rate=state.rate,
+        then_run=state.then_run,
+        undo_of=state.undo_of,
+        requested_at=state.requested_at,
+        planned_at=state.planned_at,
+        started_at=state.started_at,
+        ended_at=state.ended_at,
+        expires_at=state.planned_at + PLAN_KEPT if planned and state.planned_at else None,
+        as_of=None if state.as_of is None else Position(state.as_of),
+        total=state.total,
+        done=state.done,
+        skipped=sum(state.codes.values()),
+        codes=dict(state.codes),
+        skipping=dict(state.skipping),
+        drift=state.drift,
+        code=state.code,
+        detail=state.detail,
+    )
+
+
+async def _undo(conn: AsyncConnection[Any], state: Operation) -> UndoView | None:
+    if state.status not in ENDED and state.status is not OperationStatus.PAUSED:
+        return None
+    inverse = INVERSE.get(state.action)
+    if inverse is None:
+        return UndoView(action=None, possible=0, impossible=state.done, why=REFUSALS["not_undoable"])
+    row = await (await conn.execute(_UNTOUCHED, (state.id,))).fetchone()
+    possible = row[0] if row else 0
+    return UndoView(action=inverse, possible=possible, impossible=state.done - possible, why=_MEANS[inverse])
+
+
+def _item(row: Sequence[Any]) -> OperationItem:
+    _, _, job_id, code, version, position, over, n = row
+    outcome: ItemOutcome = "waiting" if not over else "done" if version is not None else "skipped"
+    told = None if position is None else Position(position)
+    return OperationItem(n=n, job_id=JobId(job_id), outcome=outcome, code=code, version=version, position=told)
+
+
+def _not_found(operation_id: str) -> Refused:
+    return Refused("operation_not_found", REFUSALS["operation_not_found"], {"operation_id": operation_id})

@@ -1,0 +1,146 @@
+"""Commands about bulk operations: each locks its operation, decides, and writes the row; see `directives`."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+from typing import Final, cast
+
+from pydantic import JsonValue
+
+from jobplane.chassis import tracing
+from jobplane.chassis.arrays import plain
+from jobplane.chassis.ids import new_id
+from jobplane.chassis.journal import LockOrder, Transaction
+from jobplane.chassis.new_events import NewEvent
+from jobplane.contracts.commands import AnyDirective
+from jobplane.contracts.operations import (
+    AnyOperationCommand,
+    AnyOperationEvent,
+    Drift,
+    OperationStatus,
+    PauseOperation,
+    PlanOperation,
+    ResumeOperation,
+    RunOperation,
+    StopOperation,
+    UndoOperation,
+)
+from jobplane.jobs import operation_rows
+from jobplane.jobs.bulk import Context, Finish, GiveUp, Meta, Operation, Planned, decide, evolve
+from jobplane.jobs.decider import Rejected
+from jobplane.jobs.directives import Rule, Ruling
+from jobplane.jobs.operation_rows import RequestCause
+from jobplane.jobs.wishes import Directive
+
+DEFAULT_REASON_OVER: Final = 100
+MeasureDrift = Callable[[Transaction, Operation], Awaitable[Drift | None]]
+"""How the set of jobs has changed since it was planned; None where no filter chose it."""
+
+
+async def no_drift(_tx: Transaction, _state: Operation) -> Drift | None:
+    """For operations whose jobs were named."""
+    return None
+
+
+class Operations:
+    """Rules for directives about operations; more jobs than `reason_over` are not changed without a reason."""
+
+    def __init__(self, reason_over: int = DEFAULT_REASON_OVER, measure_drift: MeasureDrift = no_drift) -> None:
+        self._reason_over = reason_over
+        self._measure_drift = measure_drift
+
+    @property
+    def rules(self) -> dict[type[AnyDirective], Rule]:
+        """Who decides about which directive."""
+        commands: Sequence[type[AnyDirective]] = (
+            PlanOperation,
+            UndoOperation,
+            RunOperation,
+            PauseOperation,
+            ResumeOperation,
+            StopOperation,
+        )
+        return dict.fromkeys(commands, self.rule)
+
+    async def rule(self, tx: Transaction, directive: Directive, now: datetime) -> Ruling | Rejected:
+        """Decide about one operation and write its row."""
+        command = cast("AnyOperationCommand", directive.command)  # `rules` names no others
+        tx.locking(LockOrder.OPERATION)
+        undone = await _undone(tx, command)
+        state = await operation_rows.load(tx.conn, command.operation_id, lock=True)
+        drift = await self._drift(tx, command, state)
+        cause = directive.cause
+        context = Context(now, cause.actor, cause.reason, self._reason_over, drift, undone)
+        decision = decide(command, state, context)
+        if isinstance(decision, Rejected):
+            return decision
+        meta = Meta(command.operation_id, 0, now, cause.actor, cause.reason)
+        evolved = happened(state, decision, meta)
+        if state is None:
+            ids = plain(sorted(set(command.ids))) if isinstance(command, PlanOperation) and command.ids else None
+            correlation = cause.correlation_id or new_id()
+            traceparent = cause.traceparent or tracing.current_traceparent()
+            asked = RequestCause(directive.delivered.command_id, correlation, traceparent)
+            await operation_rows.insert(tx.conn, evolved, asked, ids)
+        else:
+            await operation_rows.save(tx.conn, evolved)
+        facts: dict[str, JsonValue] = {"operation_id": evolved.id, "operation_status": evolved.status.value}
+        return Ruling(evolved.id, state.version if state else 0, decision, facts)
+
+    async def _drift(self, tx: Transaction, command: AnyOperationCommand, state: Operation | None) -> Drift | None:
+        wanted = isinstance(command, RunOperation) and state is not None and state.status is OperationStatus.PLANNED
+        return await self._measure_drift(tx, state) if wanted and state is not None and state.filter else None
+
+    async def proceed(self, tx: Transaction, operation_id: str, command: Planned | GiveUp | Finish) -> Operation | None:
+        """What the planner or the runner brings about, in the name of whoever asked for the operation.
+
+        None: it is not the time for that any more, and nothing was written.
+        """
+        tx.locking(LockOrder.OPERATION)
+        found = await operation_rows.load_with_cause(tx.conn, operation_id)
+        if found is None:
+            return None
+        state, cause, now = found
+        decision = decide(command, state, Context(now, state.actor, state.reason, self._reason_over))
+        if isinstance(decision, Rejected):
+            return None
+        evolved = happened(state, decision, Meta(state.id, 0, now, state.actor, state.reason))
+        await operation_rows.save(tx.conn, evolved)
+        await tx.append(
+            [
+                NewEvent(
+                    stream_id=state.id,
+                    version=version,
+                    type=body.TYPE,
+                    data=body.model_dump_json(exclude_none=True).encode(),
+                    actor=state.actor,
+                    reason=state.reason,
+                    correlation_id=cause.correlation_id,
+                    causation_id=cause.command_id,
+                    traceparent=cause.traceparent,
+                    at=now,
+                )
+                for version, body in enumerate(decision, start=state.version + 1)
+            ]
+        )
+        return evolved
+
+
+async def _undone(tx: Transaction, command: AnyOperationCommand) -> Operation | None:
+    """The operation that is to be taken back: locked, so that nothing more is done by it meanwhile."""
+    if not isinstance(command, UndoOperation):
+        return None
+    return await operation_rows.load(tx.conn, command.undo_of, lock=True)
+
+
+def happened(state: Operation | None, events: Sequence[AnyOperationEvent], meta: Meta) -> Operation:
+    """The operation after some events; `meta` is that of all of them, but for the version.
+
+    Raises:
+        ValueError: there is no event.
+    """
+    version = state.version if state else 0
+    for number, event in enumerate(events, start=version + 1):
+        state = evolve(state, event, Meta(meta.stream_id, number, meta.at, meta.actor, meta.reason))
+    if state is None:
+        raise ValueError("an operation begins with an event")
+    return state

@@ -1,0 +1,170 @@
+"""The planner: settles which jobs an operation is about, as of one journal position, in the background.
+
+One transaction makes a whole plan; a planner that dies leaves nothing, and the next one begins anew.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from jobplane.chassis.journal import Journal, Transaction
+from jobplane.contracts.ids import Position
+from jobplane.contracts.operations import Breakdown, BulkAction, JobsChanged, OperationStatus
+from jobplane.jobs import operation_rows
+from jobplane.jobs.bulk import Operation, Planned
+from jobplane.jobs.bulk_actions import REFUSES
+from jobplane.jobs.chunks import MOST, SHARD
+from jobplane.jobs.operations import Operations
+
+log = structlog.get_logger()
+
+EVERY_S: Final = 1.0
+SAMPLE: Final = 20
+_GROUPS: Final = 50
+_TIMEOUT: Final = "10min"
+_OPEN: Final = "SELECT id FROM operation WHERE status = 'planning' ORDER BY id"
+_BEGIN: Final = """
+SELECT set_config('statement_timeout', %s, true), pg_try_advisory_xact_lock(hashtextextended('plan ' || %s, 0))
+"""
+_NAMED: Final = "SELECT unnest(ids) AS id, NULL::integer AS expected, NULL::json AS edit FROM operation WHERE id = %s"
+_DONE: Final = """
+SELECT item.id, item.version AS expected, NULL::json AS edit
+FROM plan_chunk AS c, unnest(c.job_ids, c.versions) AS item (id, version)
+WHERE c.operation_id = %s AND item.version IS NOT NULL
+"""
+_EDITED: Final = f"""
+SELECT (item ->> 'job')::uuid AS id, (item ->> 'version')::integer AS expected, item -> 'was' AS edit
+FROM event, json_array_elements(event.data -> 'items') AS item
+WHERE event.stream_id = %s AND event.type = '{JobsChanged.TYPE}'
+"""  # noqa: S608 - constants
+# Everything in one statement, so that selection, counts and position are of one moment.
+_PLAN: Final = """
+WITH op AS MATERIALIZED (
+    SELECT * FROM operation WHERE id = %s
+), clock AS MATERIALIZED (
+    SELECT clock_timestamp() AS now
+), wanted AS MATERIALIZED (
+    {wanted}
+), chosen AS MATERIALIZED (
+    SELECT item.id, item.expected, item.edit, row_number() OVER (ORDER BY {shard}, item.id) - 1 AS n,
+        job.status, job.queue, job.kind, job.error_fingerprint AS error,
+        CASE WHEN item.expected <> job.version THEN 'changed_since' ELSE {refuses} END AS code
+    FROM op CROSS JOIN clock CROSS JOIN wanted AS item LEFT JOIN job ON job.id = item.id
+), planned AS (
+    INSERT INTO plan_chunk (operation_id, number, job_ids, expected, edits)
+    SELECT op.id, n / %s, array_agg(chosen.id ORDER BY n),
+        CASE WHEN count(expected) > 0 THEN array_agg(expected ORDER BY n) END,
+        CASE WHEN count(chosen.edit) > 0 THEN array_agg(chosen.edit ORDER BY n) END
+    FROM op, chosen GROUP BY 1, 2
+), grouped AS (
+    SELECT grouping(status, queue, kind, error, code) AS by_what, coalesce(status, queue, kind, error, code) AS word,
+        count(*) AS n
+    FROM chosen GROUP BY GROUPING SETS ((status), (queue), (kind), (error), (code))
+), most AS (
+    SELECT by_what, word, n FROM (
+        SELECT *, row_number() OVER (PARTITION BY by_what ORDER BY n DESC, word) AS place FROM grouped
+        WHERE word IS NOT NULL
+    ) AS ordered WHERE place <= %s ORDER BY by_what, n DESC, word
+)
+SELECT (SELECT pos FROM journal_head), (SELECT count(*) FROM chosen),
+    (SELECT json_agg(json_build_array(by_what, word, n)) FROM most),
+    (SELECT array_agg(id) FROM (SELECT id FROM chosen ORDER BY id DESC LIMIT %s) AS newest)
+"""
+_NOTE: Final = """
+UPDATE operation SET ids = NULL, breakdown = %s::json, sample = %s::uuid[], chunks = %s, chunk_size = %s WHERE id = %s
+"""
+_WORDS: Final = {0b01111: "status", 0b10111: "queue", 0b11011: "kind", 0b11101: "error", 0b11110: "code"}
+"""By the bits of the columns that a group is not of."""
+
+
+class _Overtaken(Exception):
+    """The operation was stopped while it was planned: what was written is not wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which jobs: a query of `id`, `expected` (version) and `edit`, and its parameters."""
+
+    query: str
+    parameters: Sequence[object]
+
+
+SelectByFilter = Callable[[Operation], Selection]
+
+
+class Planner:
+    """Plans what waits for it; `planned(id)` is called for each operation that may run at once."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        operations: Operations,
+        started: Callable[[], None],
+    ) -> None:
+        self._journal = journal
+        self._operations = operations
+        self._started = started
+
+    async def run_once(self) -> int:
+        """Plan what waits; gives how many plans were made."""
+        async with self._journal.pool.connection() as conn:
+            waiting = [row[0] for row in await (await conn.execute(_OPEN)).fetchall()]
+        made = 0
+        for operation_id in waiting:
+            made += await self.plan(operation_id)
+        return made
+
+    async def plan(self, operation_id: str) -> bool:
+        """Plan one operation; false: somebody else does, or it is not wanted any more."""
+        try:
+            async with self._journal.transaction() as tx:
+                evolved = await self._plan(tx, operation_id)
+        except _Overtaken:
+            return False
+        if evolved is None:
+            return False
+        log.info("operation.planned", operation_id=operation_id, total=evolved.total, status=evolved.status.value)
+        if evolved.status is OperationStatus.RUNNING:
+            self._started()
+        return True
+
+    async def _plan(self, tx: Transaction, operation_id: str) -> Operation | None:
+        begun = await (await tx.conn.execute(_BEGIN, (_TIMEOUT, operation_id))).fetchone()
+        state = await operation_rows.load(tx.conn, operation_id, lock=False)
+        if begun is None or not begun[1] or state is None or state.status is not OperationStatus.PLANNING:
+            return None
+        selection = self._selection(state)
+        size = MOST if state.rate is None else max(1, min(MOST, int(state.rate)))
+        query = plan_statement(state.action, selection.query)
+        parameters = (operation_id, *selection.parameters, size, _GROUPS, SAMPLE)
+        row = await (await tx.conn.execute(query, parameters)).fetchone()
+        if row is None:
+            raise AssertionError
+        position, total, groups, sample = row
+        breakdown, skipping = _breakdown(groups or ())
+        evolved = await self._operations.proceed(tx, operation_id, Planned(total, Position(position), skipping))
+        if evolved is None:
+            raise _Overtaken
+        chunks = -(-total // size)
+        await tx.conn.execute(_NOTE, (breakdown.model_dump_json(), sample, chunks, size, operation_id))
+        return evolved
+
+    def _selection(self, state: Operation) -> Selection:
+        if state.undo_of is not None:
+            return Selection(_EDITED if state.action is BulkAction.EDIT else _DONE, (state.undo_of,))
+        return Selection(_NAMED, (state.id,))
+
+
+def plan_statement(action: BulkAction, wanted: str) -> str:
+    """The statement that plans an action on the jobs that `wanted` gives."""
+    return _PLAN.format(wanted=wanted, shard=SHARD.format(id="item.id"), refuses=REFUSES[action])
+
+
+def _breakdown(groups: Sequence[Sequence[Any]]) -> tuple[Breakdown, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {name: {} for name in _WORDS.values()}
+    for by_what, word, n in groups:
+        found[_WORDS[by_what]][word] = n
+    skipping = found.pop("code")
+    return Breakdown.model_validate(found), skipping
