@@ -200,7 +200,7 @@ _filters = st.builds(
     attempt=_bounds(),
     payload=_payloads,
     text=_many(_words),
-    excluded=st.builds(Excluded, queue=_many(st.sampled_from(["x", "y"]))),
+    excluded=st.builds(Excluded, queue=_many(st.sampled_from(["excluded-1", "excluded-2"]))),
 )
 
 
