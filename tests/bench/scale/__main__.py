@@ -98,6 +98,7 @@ def _audited(conn: psycopg.Connection[Any]) -> int:
 def _sql(ground: Ground) -> None:
     with ground.database(), ground.superuser() as admin:
         migrate.migrate(ground.url("owner"))
+        ground.note(asyncio.run(reading.index(ground.url("jobs"))))
         admin.execute("VACUUM ANALYZE")  # what autovacuum does within minutes
         ground.note(asyncio.run(reading.of_database(ground.url("jobs"), admin)))
         ground.note(sizes.of(admin, ground.jobs))
@@ -111,7 +112,7 @@ def _api(ground: Ground) -> None:
         with invariants.connect(ground.platform) as conn:
             if not projected(conn):
                 tell("relay and projections are still at work: take the step `follow` first")
-            ground.note(asyncio.run(reading.of_api(ground.platform, reading.cursors(conn))))
+            ground.note(asyncio.run(reading.of_api(ground.platform, reading.cursors(conn), reading.queries(conn))))
             ground.note(sizes.of(conn, ground.jobs, "audit"))
     finally:
         ground.platform.stop()

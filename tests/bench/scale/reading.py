@@ -1,8 +1,10 @@
 """How long the questions take that depend on how many jobs there are: in SQL, in the parts and through the API."""
 
 import asyncio
+import base64
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -12,13 +14,18 @@ from psycopg_pool import AsyncConnectionPool
 from jobplane.chassis import database
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.jobs import JobStatus
-from jobplane.contracts.queries import ListJobs, OneJob, OneJobHistory
+from jobplane.contracts.queries import CountJobs, JobSort, ListJobs, OneJob, OneJobHistory
+from jobplane.contracts.search_grammar import parse
 from jobplane.contracts.workers import DoneItem, DoneReport, LeaseRequest
-from jobplane.jobs import read_model
+from jobplane.jobs import read_model, search_cursor
 from jobplane.jobs.histories import Histories
 from jobplane.jobs.read_model import ReadModel
+from jobplane.jobs.redaction import DEFAULT_KEYS, Redaction
 from jobplane.jobs.rescuer import Rescuer
 from jobplane.jobs.scheduler import Scheduler
+from jobplane.jobs.search import Search
+from jobplane.jobs.search_cursor import Place
+from jobplane.jobs.search_index import SearchIndex
 from tests.bench.figures import percentile
 from tests.bench.http_client import HttpClient
 from tests.bench.scale import mix
@@ -41,8 +48,29 @@ FILTERS: Final[Mapping[str, Filter]] = {
     "queue, kind and FAILED": {"queue": [mix.BUSY_QUEUES[0]], "kind": [mix.KINDS[0]], "status": ["FAILED"]},
 }
 DEPTHS: Final = {"first": 0.0, "at 50 %": 0.5, "at 99 %": 0.99}
+SEARCHES: Final[Mapping[str, str]] = {
+    "word in every job": "scale",
+    "word in 1 of 200": "customer-7",
+    "word in 1 of 60": "reset",
+    "word in one job": "4711",
+    "beginning of a word": "4711*",
+    "words in the error": 'status:failed error:"no such customer"',
+    "payload, one job": "payload.n:4711",
+    "payload, 1 in 20": "payload.end:failed",
+    "payload and word, none": "payload.end:failed payload.n:1 zebra",
+    "tag, 1 in 200": "tag:customer-7",
+    "kind by its beginning": "kind:scale.r*",
+    "two tags and FAILED": "tag:customer-7,customer-8 status:failed",
+    "priority and status": "priority:>=5 status:completed",
+    "worker": "worker:scale-holder",
+    "no such worker, a kind": "worker:none kind:scale.push",
+    "beginning of an id": "{id}",
+    "created in a minute": "created:{minute}",
+}
+"""Queries; the braces are filled from the middle of all jobs."""
 _TIMES: Final = 60
 _WARM: Final = 8
+_MIDDLE: Final = "SELECT id::text, date_trunc('minute', created_at) FROM jobs.job ORDER BY id OFFSET %s LIMIT 1"
 _AT: Final = "SELECT id::text FROM jobs.job ORDER BY id DESC OFFSET %s LIMIT 1"
 
 
@@ -51,6 +79,7 @@ async def of_database(url: str, admin: psycopg.Connection[Any], times: int = _TI
     pool = await database.open_pool(url, schema="jobs", service="scale", min_size=2)
     try:
         found = await _pages(pool, cursors(admin), times)
+        found |= await _searches(pool, cursors(admin), queries(admin), times)
         return found | await _looks(pool, times) | await _claims(pool, times)
     finally:
         await pool.close()
@@ -79,6 +108,52 @@ async def _pages(pool: AsyncConnectionPool, places: Mapping[str, str | None], ti
 
             found |= await timed(f"sql page {depth}, {name}", ask, times)
     return found
+
+
+def queries(admin: psycopg.Connection[Any]) -> dict[str, str]:
+    """The searches, about jobs that there are."""
+    row = admin.execute("SELECT sum(n)::bigint / 2 FROM jobs.job_count").fetchone()
+    assert row is not None
+    found = admin.execute(_MIDDLE, row).fetchone()
+    assert found is not None
+    job_id, minute = found
+    after = minute + timedelta(minutes=1)
+    told = {"id": job_id[:20], "minute": f"{minute.isoformat()}..{after.isoformat()}"}
+    return {name: query.format_map(told) for name, query in SEARCHES.items()}
+
+
+async def _searches(
+    pool: AsyncConnectionPool, places: Mapping[str, str | None], asked: Mapping[str, str], times: int
+) -> Figures:
+    search = Search(pool, ReadModel(pool), Redaction.of(DEFAULT_KEYS.split(",")), timeout_ms=2500)
+    found: Figures = {}
+    for depth, cursor in places.items():
+        for name, query in asked.items():
+            wanted = ListJobs(filter=parse(query), cursor=_cursor(query, cursor))
+            found |= await timed(f"search {depth}, {name}", lambda wanted=wanted: search.page(wanted), times)  # type: ignore[misc]
+    for name, query in asked.items():
+        count = CountJobs(filter=parse(query))
+        found |= await timed(f"count, {name}", lambda count=count: search.count(count), min(times, 10), warm=1)  # type: ignore[misc]
+    return found
+
+
+def _cursor(query: str, plain: str | None) -> str | None:
+    """The cursor of a search that leads where that of a plain list does."""
+    if plain is None:
+        return None
+    job_id = base64.urlsafe_b64decode(plain + "=" * (-len(plain) % 4)).decode()
+    return search_cursor.cursor_of(Place(job_id, 0), search_cursor.digest_of(parse(query), JobSort.NEWEST))
+
+
+async def index(url: str) -> Figures:
+    """Index what the search does not know yet."""
+    pool = await database.open_pool(url, schema="jobs", service="scale", min_size=1)
+    try:
+        began, searched = time.perf_counter(), SearchIndex(pool, Redaction.of(DEFAULT_KEYS.split(",")))
+        events = await searched.run_once()
+        return {"search index, events per second": events / (time.perf_counter() - began)} if events else {}
+    finally:
+        await pool.close()
 
 
 async def _looks(pool: AsyncConnectionPool, times: int) -> Figures:
@@ -119,7 +194,9 @@ async def _claims(pool: AsyncConnectionPool, times: int) -> Figures:
     return found | await timed("claim in vain, all ready jobs of other kinds", in_vain, times)
 
 
-async def of_api(platform: Platform, places: Mapping[str, str | None], times: int = _TIMES) -> Figures:
+async def of_api(
+    platform: Platform, places: Mapping[str, str | None], searches: Mapping[str, str], times: int = _TIMES
+) -> Figures:
     """The same pages as a client sees them."""
     client = await HttpClient.connect(platform.url, platform.token())
     found: Figures = {}
@@ -129,6 +206,9 @@ async def of_api(platform: Platform, places: Mapping[str, str | None], times: in
                 told = [(key, value) for key, values in asked.items() for value in values]
                 path = f"/api/admin/jobs?{urlencode(told + ([('cursor', cursor)] if cursor else []))}"
                 found |= await timed(f"api page {depth}, {name}", lambda path=path: client.get(path), times, tail=0.99)  # type: ignore[misc]
+        for name, query in searches.items():
+            path = f"/api/admin/jobs?{urlencode({'q': query})}"
+            found |= await timed(f"api search, {name}", lambda path=path: client.get(path), times)  # type: ignore[misc]
         return found | await timed("api counts", lambda: client.get("/api/admin/stats"), times, tail=0.99)
     finally:
         await client.close()

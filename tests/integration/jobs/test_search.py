@@ -102,6 +102,7 @@ async def test_pages_are_walked_in_order_without_gap_or_repeat(
 ) -> None:
     """Whether they come from a walk, from the index, or from both."""
     monkeypatch.setattr(search_steps, "FIRST_LOOK", look)
+    monkeypatch.setattr(search_steps, "WALKED", 2 * look)
     monkeypatch.setattr(search_steps, "SORTED", few)
     for query in searching.QUERIES:
         wanted = parse(query)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Final, Self
 
@@ -25,8 +26,7 @@ class Redaction:
 
     def hides(self, key: str) -> bool:
         """Whether what stands below this key is secret: ``userPassword`` and ``X-Api-Key`` are."""
-        plain = _plain(key)
-        return any(word in plain for word in self.words)
+        return _hides(self.words, key)
 
     def hidden(self, path: Sequence[str]) -> str | None:
         """The first key of a path that is secret."""
@@ -36,6 +36,13 @@ class Redaction:
     def digest(self) -> str:
         """Changes with what is hidden: the index must then be made anew."""
         return sha256(",".join(self.words).encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=4096)
+def _hides(words: tuple[str, ...], key: str) -> bool:
+    """Few keys occur again and again."""
+    plain = _plain(key)
+    return any(word in plain for word in words)
 
 
 def _plain(key: str) -> str:

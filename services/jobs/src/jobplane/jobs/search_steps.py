@@ -21,6 +21,8 @@ from jobplane.jobs.walks import Trail, walk
 
 FIRST_LOOK: Final = 500
 """Jobs that are looked at before the index is asked."""
+WALKED: Final = 6_000
+"""If more would have to be looked at to fill the page, the index is asked."""
 SORTED: Final = 10_000
 """Jobs that are sorted within the time of a page."""
 _LONGER: Final = 4
@@ -30,6 +32,9 @@ _MOST_TRAILS: Final = 12
 _STATUSES: Final = 5
 _LAST: Final = 2**62
 """Sorts behind every instant and number."""
+_ITS_ENTRY: Final = "JOIN LATERAL (SELECT * FROM job_search WHERE job_id = walked.id OFFSET 0) AS s ON true"
+"""Looked up one by one, whatever the planner thinks."""
+_ITS_JOB: Final = f"JOIN LATERAL (SELECT {ROW_COLUMNS} FROM job WHERE id = matched.job_id OFFSET 0) AS job ON true"  # noqa: S608 - constants
 _ID_AS_TEXT: Final = 's.job_id::text COLLATE "C"'
 """In the same order; but the planner cannot walk along the ids instead of asking the index of the terms."""
 _KEYS: Final = {
@@ -73,7 +78,7 @@ async def by_id(step: Step, rows: Rows, skew: Skew, now: datetime) -> list[Place
     up = step.sort is JobSort.OLDEST
     stretch = _stretch(step, skew, now)
     found: list[str] = []
-    look = FIRST_LOOK
+    look, index_asked = FIRST_LOOK, False
     at = stretch.above if up else stretch.below
     while len(found) < step.limit and stretch.above + 1 < stretch.below:
         met, last, ids = await _walk(step, rows, at, look, step.limit - len(found))
@@ -82,12 +87,14 @@ async def by_id(step: Step, rows: Rows, skew: Skew, now: datetime) -> list[Place
             break
         at = UUID(last).int
         stretch = _Stretch(at, stretch.below) if up else _Stretch(stretch.above, at)
-        if look == FIRST_LOOK and step.asked.narrowed is not None:
+        needed = (step.limit - len(found)) * look // len(ids) if ids else _LONGEST_LOOK
+        if needed > WALKED and not index_asked and step.asked.narrowed is not None:
+            index_asked = True
             rest = await _from_index(step, rows, stretch, step.limit - len(found))
             if rest is not None:
                 found += rest
                 break
-        look = min(look * _LONGER, _LONGEST_LOOK)
+        look = min(max(look, needed + needed // 2), look * _LONGER, _LONGEST_LOOK)
     return [Place(job_id, 0) for job_id in found]
 
 
@@ -127,7 +134,7 @@ async def _walk(step: Step, rows: Rows, at: int, look: int, limit: int) -> tuple
     conditions, told = step.asked.rows
     join = ""
     if step.asked.entries is not None:
-        join = "JOIN job_search AS s ON s.job_id = walked.id"
+        join = _ITS_ENTRY
         conditions = f"{conditions} AND ({step.asked.entries.text})"
         told = [*told, *step.asked.entries.parameters]
     whole = f"""
@@ -152,8 +159,10 @@ async def _from_index(step: Step, rows: Rows, stretch: _Stretch, limit: int) -> 
             SELECT s.job_id FROM job_search AS s
             WHERE {narrowed} AND {_ID_AS_TEXT} > %s AND {_ID_AS_TEXT} < %s LIMIT {SORTED + 1}
         ),
+        few AS MATERIALIZED (SELECT job_id FROM matched WHERE (SELECT count(*) FROM matched) <= {SORTED}),
         found AS (
-            SELECT job.id FROM matched JOIN job ON job.id = matched.job_id WHERE {conditions} ORDER BY {order} LIMIT %s
+            SELECT job.id FROM (SELECT job_id FROM few ORDER BY job_{order}) AS matched {_ITS_JOB}
+            WHERE {conditions} LIMIT %s
         )
         SELECT (SELECT count(*) FROM matched), ARRAY(SELECT id::text FROM found ORDER BY {order})
     """  # noqa: S608 - constants

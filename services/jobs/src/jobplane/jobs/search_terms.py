@@ -173,5 +173,6 @@ def _any(parts: Iterable[str]) -> str:
 
 
 def _quoted(term: str) -> str:
-    escaped = term.replace("\\", "\\\\").replace("'", "''")
-    return f"'{escaped}'"
+    if "\\" in term or "'" in term:
+        term = term.replace("\\", "\\\\").replace("'", "''")
+    return f"'{term}'"
