@@ -84,7 +84,7 @@ async def test_a_command_that_comes_while_its_stream_is_replaced_is_kept_or_refu
     config = {"name": CMD, "subjects": list(spec.subjects), "storage": "file", "retention": "workqueue"}
     await api(topology, f"STREAM.CREATE.{CMD}", config)
     gateway = await chassis_bus.connect(bus.url("gateway"), user="gateway", name="asking")
-    ask = streams._api
+    ask = streams.api
 
     async def late(nc: Connection, call: str, request: dict[str, Any] | None = None) -> dict[str, Any]:
         if call.startswith("STREAM.UPDATE") and not sent:
@@ -95,7 +95,7 @@ async def test_a_command_that_comes_while_its_stream_is_replaced_is_kept_or_refu
         return await ask(nc, call, request)
 
     sent: list[Msg] = []
-    monkeypatch.setattr(streams, "_api", late)
+    monkeypatch.setattr(streams, "api", late)
     with pytest.raises(TopologyDrift, match="still holds 1 messages"):
         await streams.ensure(topology, "jobs")
     info = await api(topology, f"STREAM.INFO.{CMD}")

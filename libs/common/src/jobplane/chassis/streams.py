@@ -35,7 +35,9 @@ class TopologyDrift(JobplaneError):
     """A stream is not what the program was written for, in a way that loses or misplaces messages."""
 
 
-class _ApiError(JobplaneError):
+class ApiError(JobplaneError):
+    """JetStream understood a request and says no; `code` is its own."""
+
     def __init__(self, call: str, error: Mapping[str, Any]) -> None:
         super().__init__(f"JetStream refuses {call}: {error.get('description', error)}")
         self.code = int(error.get("err_code", 0))
@@ -109,7 +111,7 @@ async def _ensure_stream(nc: Client, spec: StreamSpec, first_sequence: int | Non
         if await _create(nc, f"STREAM.CREATE.{spec.name}", config):
             log.info("streams.created", stream=spec.name, first_sequence=first_sequence)
             return []
-        found = await _api(nc, f"STREAM.INFO.{spec.name}")
+        found = await api(nc, f"STREAM.INFO.{spec.name}")
     differences = _differences(wanted, found["config"])
     if "retention" in differences and first_sequence is not None and await _deleted_if_empty(nc, spec, found):
         return await _ensure_stream(nc, spec, first_sequence)
@@ -131,16 +133,16 @@ async def _deleted_if_empty(nc: Client, spec: StreamSpec, found: Config) -> bool
     closed = config | {"subjects": [f"replaced.{spec.name}"]}
     waiting = found["state"]["messages"]
     if not waiting:  # nobody is told any more that a message is kept, then it is looked at once more
-        waiting = (await _api(nc, f"STREAM.UPDATE.{spec.name}", closed))["state"]["messages"]
+        waiting = (await api(nc, f"STREAM.UPDATE.{spec.name}", closed))["state"]["messages"]
         if waiting:
-            await _api(nc, f"STREAM.UPDATE.{spec.name}", config)
+            await api(nc, f"STREAM.UPDATE.{spec.name}", config)
     if waiting:
         msg = (
             f"the stream {spec.name} was made by an earlier version and still holds {waiting} messages: "
             "start that version once more until they are worked on, then this one"
         )
         raise TopologyDrift(msg)
-    await _api(nc, f"STREAM.DELETE.{spec.name}")
+    await api(nc, f"STREAM.DELETE.{spec.name}")
     log.warning("streams.replaced", stream=spec.name, retention=config.get("retention"))
     return True
 
@@ -154,7 +156,7 @@ async def _ensure_consumer(nc: Client, spec: ConsumerSpec) -> list[str]:
         if await _create(nc, f"CONSUMER.CREATE.{place}.{spec.filter_subject}", request):
             log.info("streams.consumer_created", stream=spec.stream, consumer=spec.name)
             return []
-        found = await _api(nc, f"CONSUMER.INFO.{place}")
+        found = await api(nc, f"CONSUMER.INFO.{place}")
     differences = _differences(wanted, found["config"])
     return [f"the consumer {place} has another {key} than declared: {text}" for key, text in differences.items()]
 
@@ -204,8 +206,8 @@ def _owner_of(consumer: ConsumerSpec) -> str:
 
 async def _find(nc: Client, call: str, *not_found: int) -> Config | None:
     try:
-        return await _api(nc, call)
-    except _ApiError as error:
+        return await api(nc, call)
+    except ApiError as error:
         if error.code in not_found:
             return None
         raise
@@ -213,15 +215,20 @@ async def _find(nc: Client, call: str, *not_found: int) -> Config | None:
 
 async def _create(nc: Client, call: str, request: Config) -> bool:
     try:
-        await _api(nc, call, request)
-    except _ApiError as error:
+        await api(nc, call, request)
+    except ApiError as error:
         if error.code in _EXISTS_OTHERWISE:
             return False
         raise
     return True
 
 
-async def _api(nc: Client, call: str, request: Config | None = None) -> Config:
+async def api(nc: Client, call: str, request: Config | None = None) -> Config:
+    """Ask JetStream, and while it is still starting again; limit the time.
+
+    Raises:
+        ApiError: it says no. Unavailable: it does not answer.
+    """
     payload = json.dumps(request).encode() if request is not None else b""
     failures = 0
     while True:
@@ -235,8 +242,8 @@ async def _api(nc: Client, call: str, request: Config | None = None) -> Config:
             return dict(answer)
         if answer["error"].get("err_code") not in _NOT_YET:
             if answer["error"].get("code") != _SERVER_FAILED:
-                raise _ApiError(call, answer["error"])
+                raise ApiError(call, answer["error"])
             failures += 1
             if failures == _FAILURES:
-                raise Unavailable(str(_ApiError(call, answer["error"])), code="bus_unavailable")
+                raise Unavailable(str(ApiError(call, answer["error"])), code="bus_unavailable")
         await asyncio.sleep(_POLL_S)
