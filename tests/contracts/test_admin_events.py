@@ -76,6 +76,8 @@ def test_a_golden_event_survives_the_bus(event_type: str) -> None:
         ("login.ended.v1", AuditAction.LOGGED_OUT, "user", False, None, 1),
         ("command.refused.v1", AuditAction.COMMAND_REFUSED, "job", True, "forbidden", 1),
         ("asset.uploaded.v1", AuditAction.ASSET_UPLOADED, "asset", False, None, 1),
+        ("dlq.replayed.v1", AuditAction.DEAD_LETTER_REPLAYED, "dead_letter", False, None, 1),
+        ("dlq.discarded.v1", AuditAction.DEAD_LETTER_DISCARDED, "dead_letter", False, None, 1),
     ],
 )
 def test_a_golden_event_is_audited_as_it_always_was(

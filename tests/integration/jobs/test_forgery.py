@@ -174,10 +174,20 @@ FORBIDDEN = {
 }
 
 
+ASKED_BY_THE_GATEWAY = tuple(
+    f"jobs.query.{name}" for name in ("dead_letters", "dead_letter", "dead_letter_replay", "dead_letter_discard")
+)
+
+
 @pytest.mark.parametrize("user", FORBIDDEN)
 async def test_nobody_publishes_what_is_not_theirs(bus: Bus, anybody: Connection, jobs: object, user: str) -> None:
     nc = await buses.connect(bus.url(user), user=user, name=f"forging {user}")
-    subjects = (*FORBIDDEN[user], *(() if user == "gateway" else ("jobs.cmd.gateway.cancel",)))
+    subjects = (
+        *FORBIDDEN[user],
+        *(() if user == "gateway" else ("jobs.cmd.gateway.cancel", *ASKED_BY_THE_GATEWAY)),
+        *(() if user == "topology" else ("$JS.API.STREAM.MSG.GET.DLQ", "$JS.API.STREAM.MSG.DELETE.DLQ")),
+        *(() if user == "jobs-intake" else ("dlq.jobs.command",)),
+    )
     watches = [await anybody.subscribe(subject) for subject in subjects]
     await anybody.flush()
     for subject in subjects:

@@ -8,6 +8,7 @@ from nats.errors import Error as NatsError
 from psycopg import AsyncConnection
 
 from jobplane.chassis import metrics
+from jobplane.contracts.dead_letters import DEAD_POSITION, DEAD_REASON, DEAD_STREAM
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter
 
@@ -36,9 +37,9 @@ class DeadEvents:
         plain = reason.encode("ascii", "replace").decode()
         plain = "".join(letter if letter.isprintable() else " " for letter in plain)[:_MAX_REASON_CHARS]
         headers = {
-            "Jobplane-Dead-Reason": plain,
-            "Jobplane-Dead-Stream": self._stream,
-            "Jobplane-Dead-Position": str(position),
+            DEAD_REASON: plain,
+            DEAD_STREAM: self._stream,
+            DEAD_POSITION: str(position),
         }
         try:
             answer = await self._nc.request(self._subject, data, headers=headers, timeout=_TIMEOUT_S)

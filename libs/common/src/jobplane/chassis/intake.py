@@ -16,6 +16,7 @@ from nats.errors import Error as NatsError
 from jobplane.chassis import database, metrics
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.pace import Pace
+from jobplane.contracts.dead_letters import DEAD_REASON, DEAD_SUBJECT
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.topology import ConsumerSpec
 
@@ -215,8 +216,8 @@ class Intake:
         """Put it into the DLQ; False if that failed, then it stays unacknowledged and comes again."""
         headers = {
             **{name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")},
-            "Jobplane-Dead-Reason": " ".join(str(reason).encode("ascii", "replace").decode().split())[:1000],
-            "Jobplane-Dead-Subject": delivery.subject,
+            DEAD_REASON: " ".join(str(reason).encode("ascii", "replace").decode().split())[:1000],
+            DEAD_SUBJECT: delivery.subject,
         }
         try:
             answer = await self._nc.request(self._dead_letters, delivery.data, headers=headers, timeout=5)

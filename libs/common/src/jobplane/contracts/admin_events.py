@@ -75,10 +75,62 @@ class AssetUploaded(AdminEvent):
     size_bytes: int
 
 
-AnyAdminEvent = UserCreated | PasswordReset | LoginSucceeded | LoginFailed | LoggedOut | RequestRefused | AssetUploaded
+class DeadLetterEvent(AdminEvent):
+    """What somebody had done to a dead letter; recorded before it is done, so that nothing is done unrecorded.
+
+    If it turns out to be impossible, a `RequestRefused` follows.
+    """
+
+    seq: int = Field(ge=1)
+    """Its number in the queue."""
+    service: str
+    """Who could not process it."""
+    what: str
+    """What sort of thing it was."""
+    subject: str | None = None
+    """Where it had been sent, of a command."""
+    position: int | None = None
+    """Where it stands in its stream, of an event."""
+    command_id: str | None = None
+    """The command in it, if it names one."""
+
+
+class DeadLetterReplayed(DeadLetterEvent):
+    """Somebody had a dead letter handed once more to whoever could not process it."""
+
+    TYPE = "dlq.replayed.v1"
+
+
+class DeadLetterDiscarded(DeadLetterEvent):
+    """Somebody had a dead letter deleted."""
+
+    TYPE = "dlq.discarded.v1"
+
+
+AnyAdminEvent = (
+    UserCreated
+    | PasswordReset
+    | LoginSucceeded
+    | LoginFailed
+    | LoggedOut
+    | RequestRefused
+    | AssetUploaded
+    | DeadLetterReplayed
+    | DeadLetterDiscarded
+)
 
 ADMIN_EVENTS: Final[dict[str, type[AnyAdminEvent]]] = {
     event.TYPE: event
-    for event in (UserCreated, PasswordReset, LoginSucceeded, LoginFailed, LoggedOut, RequestRefused, AssetUploaded)
+    for event in (
+        UserCreated,
+        PasswordReset,
+        LoginSucceeded,
+        LoginFailed,
+        LoggedOut,
+        RequestRefused,
+        AssetUploaded,
+        DeadLetterReplayed,
+        DeadLetterDiscarded,
+    )
 }
 """Every event of the gateway, by its type."""

@@ -44,6 +44,8 @@ class AuditAction(StrEnum):
     LOGGED_OUT = "LOGGED_OUT"
     COMMAND_REFUSED = "COMMAND_REFUSED"
     ASSET_UPLOADED = "ASSET_UPLOADED"
+    DEAD_LETTER_REPLAYED = "DEAD_LETTER_REPLAYED"
+    DEAD_LETTER_DISCARDED = "DEAD_LETTER_DISCARDED"
 
 
 class AuditActor(Fact):
@@ -67,7 +69,7 @@ class AuditTarget(Fact):
     """What it was done to."""
 
     type: str
-    """``job``, ``operation``, ``queue``, ``kind``, ``user``, ``asset``, ``command`` or ``route``."""
+    """``job``, ``operation``, ``queue``, ``kind``, ``user``, ``asset``, ``dead_letter``, ``command`` or ``route``."""
     id: str | None
     """Its id."""
 

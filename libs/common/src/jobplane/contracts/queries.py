@@ -5,6 +5,10 @@ jobs.query.attempts  OneJobAttempts → Attempts
 jobs.query.count    CountJobs → JobCount
 jobs.query.history  OneJobHistory → History      jobs.query.stats    Nothing → Stats
 jobs.query.command  OneCommand → CommandOutcome  jobs.query.journal  Nothing → JournalFigures
+jobs.query.dead_letters  ListDeadLetters → DeadLetterPage
+jobs.query.dead_letter   OneDeadLetter → DeadLetterDetail
+jobs.query.dead_letter_replay   OneDeadLetter → DeadLetterReplayed
+jobs.query.dead_letter_discard  OneDeadLetter → DeadLetterDiscarded
 audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
 jobs.query.queues   Nothing → QueueList          jobs.query.queue    OneQueue → QueueView
 jobs.query.kind     OneKind → QueueControl

@@ -12,6 +12,8 @@ from jobplane.contracts.admin_events import (
     ADMIN_EVENTS,
     AnyAdminEvent,
     AssetUploaded,
+    DeadLetterDiscarded,
+    DeadLetterReplayed,
     LoggedOut,
     LoginFailed,
     LoginSucceeded,
@@ -110,6 +112,8 @@ ACTIONS: Final[Mapping[str, AuditAction]] = {
     LoginFailed.TYPE: AuditAction.LOGIN_FAILED,
     LoggedOut.TYPE: AuditAction.LOGGED_OUT,
     AssetUploaded.TYPE: AuditAction.ASSET_UPLOADED,
+    DeadLetterReplayed.TYPE: AuditAction.DEAD_LETTER_REPLAYED,
+    DeadLetterDiscarded.TYPE: AuditAction.DEAD_LETTER_DISCARDED,
 }
 """Event type → action: total over everything in `AUDITED`."""
 
@@ -251,8 +255,10 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:  # noqa: PLR0911 - one
             return _Facts("operation", stream_id, after=_STANDS.get(body.TYPE), code=code)
         case UserCreated() | PasswordReset() | LoginSucceeded() | LoggedOut():
             return _Facts("user", stream_id, after=body.role if isinstance(body, UserCreated) else None)
-        case AssetUploaded():
-            return _Facts("asset", stream_id)
+        case AssetUploaded() | DeadLetterReplayed() | DeadLetterDiscarded():
+            return (
+                _Facts("asset", stream_id) if isinstance(body, AssetUploaded) else _Facts("dead_letter", str(body.seq))
+            )
         case _:
             assert_never(body)
 

@@ -19,7 +19,7 @@ from jobplane.chassis.intake import Delivery
 from jobplane.chassis.journal import HALTED
 from jobplane.contracts.actors import ActorKind
 from jobplane.contracts.commands import AnyCommand, AnyDirective, CreateJob, EditJob
-from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage
+from jobplane.contracts.envelope import REPLY_TO, TRACEPARENT, CommandMessage, CommandOutcome
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobView
 from jobplane.contracts.subjects import inbox_prefix, issuer_of
@@ -96,6 +96,24 @@ class CommandHandler:
                     raise
                 return await self._turn_away(read, verdicts, error)
         return verdicts
+
+    async def once_more(self, delivery: Delivery) -> CommandOutcome:
+        """Decide one command that had been given up; nobody is answered but the caller.
+
+        Raises:
+            InvalidMessage: it is poison. Unavailable: it cannot be decided just now.
+        """
+        item = _read(delivery)
+        with ExitStack() as spans:
+            item.begin(spans)
+            if isinstance(item.asked, Directive):
+                stored = await self._carry_out(item.asked)
+            else:
+                [settled] = await self._settle([item.asked])
+                stored = outcomes.of(settled)
+        if item.asked.delivered is None:
+            raise AssertionError
+        return outcome(item.asked.delivered.command_id, stored, None)
 
     async def _decide(self, read: Sequence[_Read]) -> None:
         """Those about jobs in one transaction, the others one by one."""

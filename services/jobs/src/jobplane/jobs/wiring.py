@@ -29,6 +29,7 @@ from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
 from jobplane.jobs import (
     beats,
+    dead_letters,
     leases,
     planner,
     pruner,
@@ -42,6 +43,7 @@ from jobplane.jobs import (
     search_index,
 )
 from jobplane.jobs.claims import Claims
+from jobplane.jobs.dead_letters import DeadLetters
 from jobplane.jobs.directives import Directives, Ruling
 from jobplane.jobs.effects import Effects, waiting
 from jobplane.jobs.handlers import CommandHandler
@@ -151,6 +153,8 @@ class Wiring:
         serve_queries(connections.broker, model, searching, histories, journal, lambda: self._relay.relayed)
         serve_queues(connections.broker, queue_views.QueueViews(pool))
         serve_operations(connections.broker, OperationViews(pool))
+        opened = dead_letters.opener(settings.topology_nats_url.get_secret_value())
+        dead_letters.answer(connections.broker, DeadLetters(opened, handler.once_more))
         journal_pages.serve(
             connections.broker,
             EVT_JOBS,
