@@ -38,6 +38,10 @@ NEEDS_ADMIN = {
     ("PUT", "/api/admin/kinds/{kind}/limits"),
     ("POST", "/api/admin/jobs/bulk"),
     *(("POST", f"/api/admin/operations/{{operation_id}}/{verb}") for verb in OPERATION_VERBS),
+    ("GET", "/api/admin/dlq"),
+    ("GET", "/api/admin/dlq/{dead_letter}"),
+    ("POST", "/api/admin/dlq/{dead_letter}/replay"),
+    ("POST", "/api/admin/dlq/{dead_letter}/discard"),
     ("POST", "/api/admin/assets"),
     ("GET", "/api/docs/swagger"),
     ("GET", "/api/docs/openapi.json"),
@@ -45,7 +49,9 @@ NEEDS_ADMIN = {
 
 
 def address(path: str) -> str:
-    return path.format(job_id=JOB, operation_id=JOB, asset_id=ASSET, command_id=COMMAND, queue="mail", kind="mail.send")
+    return path.format(
+        job_id=JOB, operation_id=JOB, asset_id=ASSET, command_id=COMMAND, queue="mail", kind="mail.send", dead_letter=17
+    )
 
 
 def least_role(route: Any) -> Role | None:
@@ -96,6 +102,10 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
         "jobs.query.kind": {"kind": "mail.send"},
         "jobs.query.stats": {"by_status": {}, "queues": [], "position": 0},
         "jobs.query.count": {"count": 0, "exact": True, "position": 0},
+        "jobs.query.dead_letters": {"items": [], "next_cursor": None},
+        "jobs.query.dead_letter": {"seq": 17, "service": "jobs", "what": "command", "replayable": True},
+        "jobs.query.dead_letter_replay": {"seq": 17},
+        "jobs.query.dead_letter_discard": {"seq": 17},
         "audit.query.list": {"items": [], "next_cursor": None},
         "health.query.detailed": {"status": "ok"},
     }

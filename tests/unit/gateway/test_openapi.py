@@ -8,6 +8,12 @@ import pytest
 from pydantic import BaseModel
 
 from jobplane.contracts.audit import AuditPage
+from jobplane.contracts.dead_letters import (
+    DeadLetterDetail,
+    DeadLetterDiscarded,
+    DeadLetterPage,
+    DeadLetterReplayed,
+)
 from jobplane.contracts.fleet import DetailedHealth
 from jobplane.contracts.jobs import History, JobView, Stats
 from jobplane.contracts.operations import OperationItems, OperationPage, OperationView
@@ -71,6 +77,10 @@ def test_every_operation_says_what_it_does_and_how_it_may_fail(
         AuditPage,
         DetailedHealth,
         Asset,
+        DeadLetterPage,
+        DeadLetterDetail,
+        DeadLetterReplayed,
+        DeadLetterDiscarded,
         views.Accepted,
         views.Controlled,
         views.CommandStatus,

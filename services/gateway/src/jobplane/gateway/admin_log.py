@@ -31,6 +31,8 @@ class Entry:
     actor: Actor
     stream_id: str
     version: int = 1
+    reason: str | None = None
+    """In the actor's words."""
 
 
 class AdminLog:
@@ -80,6 +82,7 @@ def _new_event(entry: Entry, correlation_id: str, traceparent: str) -> NewEvent:
         type=entry.event.TYPE,
         data=entry.event.model_dump_json(exclude_none=True).encode(),
         actor=entry.actor,
+        reason=entry.reason,
         correlation_id=correlation_id,
         traceparent=traceparent,
     )

@@ -16,7 +16,11 @@ from jobplane.gateway import cross_site
 from jobplane.gateway.sessions import Credential, Known, hash_of
 from jobplane.gateway.wiring import Gateway, gateway_of
 
-_NAMED: Final = {"queue": re.compile(QUEUE_PATTERN), "kind": re.compile(KIND_PATTERN)}
+_NAMED: Final = {
+    "queue": re.compile(QUEUE_PATTERN),
+    "kind": re.compile(KIND_PATTERN),
+    "dead_letter": re.compile(r"[1-9][0-9]{0,18}"),
+}
 _RANK: Final = {Role.VIEWER: 0, Role.ADMIN: 1, Role.SUPERADMIN: 2}
 
 

@@ -78,6 +78,17 @@ _KIND: Final[dict[str, Any]] = _QUEUE | {
     "limits": None,
     "version": 1,
 }
+_DEAD_LETTER: Final[dict[str, Any]] = {
+    "seq": 17,
+    "at": _AT,
+    "service": "jobs",
+    "what": "command",
+    "reason": "failed 5 times alone: DataError",
+    "subject": "jobs.cmd.producer.create",
+    "position": None,
+    "size_bytes": 512,
+    "replayable": True,
+}
 _ACTOR: Final[dict[str, Any]] = {"id": _ACCOUNT_ID, "kind": "user", "role": "ADMIN", "origin": None}
 _OPERATION_IN_LIST: Final[dict[str, Any]] = {
     "id": "01920a40-0000-7000-8000-00000000b01c",
@@ -213,6 +224,28 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         ],
         "next_cursor": "NTEyMA",
     },
+    "DeadLetterPage": {"items": [_DEAD_LETTER], "next_cursor": "bDE3"},
+    "DeadLetterDetail": _DEAD_LETTER
+    | {
+        "headers": {
+            "Jobplane-Dead-Reason": "failed 5 times alone: DataError",
+            "Jobplane-Dead-Subject": "jobs.cmd.producer.create",
+        },
+        "text": f'{{"command_id":"{_COMMAND_ID}","command":{{"type":"create","kind":"mail.send"}}}}',
+        "truncated": False,
+        "content": {"command_id": _COMMAND_ID, "command": {"type": "create", "kind": "mail.send"}},
+        "command_id": _COMMAND_ID,
+    },
+    "DeadLetterReplayed": {
+        "seq": 17,
+        "command_id": _COMMAND_ID,
+        "status": "done",
+        "code": None,
+        "detail": None,
+        "job_id": _JOB_ID,
+        "position": 4713,
+    },
+    "DeadLetterDiscarded": {"seq": 17},
     "DetailedHealth": {
         "status": "ok",
         "generated_at": _AT,

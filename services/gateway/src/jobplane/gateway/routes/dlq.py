@@ -1,0 +1,81 @@
+"""Dead letters: what a service could not process. They may hold secrets, so they are for admins only."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from jobplane.contracts.dead_letters import (
+    MAX_SEQUENCE,
+    PART_PATTERN,
+    DeadLetterDetail,
+    DeadLetterDiscarded,
+    DeadLetterPage,
+    DeadLetterReplayed,
+    ListDeadLetters,
+    OneDeadLetter,
+)
+from jobplane.gateway import dead_letters
+from jobplane.gateway.answers import Instant, Limit, PageCursor, ready
+from jobplane.gateway.auth import Admin
+from jobplane.gateway.openapi import may_fail, shows
+from jobplane.gateway.routes.control import WhyBody
+from jobplane.gateway.wiring import gateway_of
+
+router = APIRouter(prefix="/api/admin/dlq", tags=["dead letters"])
+
+Sequence = Annotated[int, Path(ge=1, le=MAX_SEQUENCE, description="Its `seq`.", examples=[17])]
+
+
+@router.get("", responses=shows(DeadLetterPage) | may_fail("invalid_cursor"), summary="List dead letters")
+async def list_dead_letters(
+    request: Request,
+    caller: Admin,  # noqa: ARG001 - declares who may call
+    limit: Limit = 50,
+    cursor: PageCursor = None,
+    service: Annotated[
+        str | None, Query(pattern=PART_PATTERN, description="Who could not process it.", examples=["jobs"])
+    ] = None,
+    what: Annotated[
+        str | None, Query(pattern=PART_PATTERN, description="`command`, or a stream.", examples=["command"])
+    ] = None,
+    since: Instant | None = None,
+) -> Response:
+    """What services could not process, newest first, without what it says; kept for 30 days."""
+    asked = ListDeadLetters(limit=limit, cursor=cursor, service=service, what=what, since=since)
+    return ready(await gateway_of(request).bus.ask_raw("jobs", "dead_letters", asked))
+
+
+@router.get(
+    "/{dead_letter}",
+    responses=shows(DeadLetterDetail) | may_fail("dead_letter_not_found"),
+    summary="Inspect a dead letter",
+)
+async def inspect_dead_letter(request: Request, caller: Admin, dead_letter: Sequence) -> Response:  # noqa: ARG001 - declares who may call
+    """One with its headers and what it says: at most 64 KiB of text, and as JSON if it is JSON."""
+    return ready(await gateway_of(request).bus.ask_raw("jobs", "dead_letter", OneDeadLetter(seq=dead_letter)))
+
+
+@router.post(
+    "/{dead_letter}/replay",
+    responses=shows(DeadLetterReplayed)
+    | may_fail("dead_letter_not_found", "not_replayable", "still_unreadable", "replay_failed"),
+    summary="Replay a dead letter",
+)
+async def replay_dead_letter(request: Request, caller: Admin, dead_letter: Sequence, why: WhyBody) -> Response:
+    """Have a command decided now, as if it had just come from whoever sent it; what is decided leaves the queue.
+
+    `status` says whether it was done or refused. What still cannot be read, or fails again, stays. Safe to repeat: a
+    command is never carried out twice. Events cannot be replayed.
+    """
+    return ready(await dead_letters.replay(request, caller, dead_letter, why.reason))
+
+
+@router.post(
+    "/{dead_letter}/discard",
+    responses=shows(DeadLetterDiscarded) | may_fail("dead_letter_not_found"),
+    summary="Discard a dead letter",
+)
+async def discard_dead_letter(request: Request, caller: Admin, dead_letter: Sequence, why: WhyBody) -> Response:
+    """Delete it for good. The audit log keeps that it was there, and why it is gone."""
+    return ready(await dead_letters.discard(request, caller, dead_letter, why.reason))
