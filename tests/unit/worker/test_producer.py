@@ -52,6 +52,7 @@ def test_every_option_reaches_the_command() -> None:
         "tags": ["x"],
         "unique_key": "u",
         "asset": "a/b",
+        "cloned_from": None,
     }
 
 
