@@ -19,7 +19,8 @@ from jobplane.chassis.journal import Journal
 from jobplane.contracts.commands import CancelJob, RetryJob
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import JobStatus
-from jobplane.contracts.queries import ListJobs, OneCommand, OneJob, OneJobHistory
+from jobplane.contracts.queries import CountJobs, JobSort, ListJobs, OneCommand, OneJob, OneJobHistory
+from jobplane.contracts.search_grammar import parse
 from jobplane.contracts.workers import Beat, LeaseRequest, RunningJob
 from jobplane.jobs.beats import Beats
 from jobplane.jobs.claims import Claims
@@ -28,8 +29,12 @@ from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.pruner import Pruner
 from jobplane.jobs.read_model import ReadModel
+from jobplane.jobs.redaction import DEFAULT_KEYS, Redaction
 from jobplane.jobs.rescuer import Rescuer
 from jobplane.jobs.scheduler import Scheduler
+from jobplane.jobs.search import Search
+from jobplane.jobs.search_index import SearchIndex
+from jobplane.jobs.search_steps import FIRST_LOOK
 from jobplane.jobs.store import Due
 from tests.bench.scale import mix
 from tests.bench.scale.populate import Generator
@@ -39,12 +44,13 @@ from tests.support.servers import Database
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+_REDACTION = Redaction.of(DEFAULT_KEYS.split(","))
 _JOBS = 10_000
 _PARKED = 12 * 512
 _RUNS = 250
 """More than there are at any time."""
 _DUE = 20
-_LARGE = frozenset({"job", "event", "body", "command_outcome"})
+_LARGE = frozenset({"job", "job_search", "event", "body", "command_outcome"})
 """Tables that grow with the jobs."""
 _EXPLAINED = (
     "session_preload_libraries = 'auto_explain'",
@@ -132,6 +138,7 @@ class Desk:
     ledger: Ledger
     claims: Claims
     model: ReadModel
+    search: Search
     ids: dict[JobStatus, list[JobId]]
     command_id: CommandId
     middle: str
@@ -156,9 +163,10 @@ async def filled(database: Database) -> Database:
     await filling.fill(_JOBS, seed=1)
     for first in range(0, _PARKED, 512):
         await filling.create(mix.parked(first, 512))
+    await SearchIndex(pool, _REDACTION).run_once()
     await pool.close()
     with psycopg.connect(database.admin_url, autocommit=True) as admin:
-        admin.execute("VACUUM (FREEZE, ANALYZE) jobs.job, jobs.event, jobs.body, jobs.command_outcome")
+        admin.execute("VACUUM (FREEZE, ANALYZE) jobs.job_search, jobs.job, jobs.event, jobs.body, jobs.command_outcome")
         admin.execute(_SERVABLE)
         for setting in _EXPLAINED:
             admin.execute(f'ALTER DATABASE "{database.name}" SET {setting}')
@@ -180,7 +188,8 @@ async def desk(filled: Database) -> AsyncIterator[Desk]:
         assert row is not None
         middle = await _cursor_at(model, _JOBS // 2)
         end = await _cursor_at(model, _JOBS + _PARKED - 400)
-        yield Desk(pool, admin, plans, ledger, Claims(ledger, pool), model, ids, CommandId(row[0]), middle, end)
+        search = Search(pool, model, _REDACTION, timeout_ms=2500)
+        yield Desk(pool, admin, plans, ledger, Claims(ledger, pool), model, search, ids, CommandId(row[0]), middle, end)
     await pool.close()
 
 
@@ -218,6 +227,14 @@ def _deep(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
 def _last(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
     """Where few jobs are left, and the planner may think that looking at all of them is as good."""
     return lambda desk: desk.model.page(ListJobs(cursor=desk.end, **asked))
+
+
+def _found(query: str, **asked: Any) -> Callable[[Desk], Awaitable[object]]:
+    return lambda desk: desk.search.page(ListJobs(filter=parse(query), **asked))
+
+
+def _counted(query: str) -> Callable[[Desk], Awaitable[object]]:
+    return lambda desk: desk.search.count(CountJobs(filter=parse(query)))
 
 
 def _request(most: int, worker: str = "worker-1") -> LeaseRequest:
@@ -268,6 +285,10 @@ _RUNNING = {"job_running", "job_running_newest"}
 """Both have as many rows as there are runs."""
 _OF_A_QUEUE = {"job_over_by_queue", "job_pending_by_queue", "job_running_newest", "body_pkey"}
 _OF_A_KIND = {"job_over_by_kind", "job_pending_by_kind", "job_running_newest", "body_pkey"}
+_SEARCHED = {"job_pkey", "job_search_pkey", "job_search_terms", "body_pkey", "search_progress_pkey"}
+_WALKED = {*_SEARCHED, "job_over", "job_over_by_kind", "job_pending_by_kind", "job_running_newest"}
+_LOOKED = 2 * FIRST_LOOK
+"""Jobs of a first look, with their entries."""
 _WRITING = {"job_pkey", "body_pkey", "command_outcome_pkey", "job_unique_key", "journal_head_pkey", "job_count_pkey"}
 HOT = {
     "page": Hot(_page(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
@@ -302,6 +323,20 @@ HOT = {
         300,
         _A_PAGE,
     ),
+    "search for a common word": Hot(_found("scale"), _SEARCHED, _LOOKED + _WITH_ERRORS, _LOOKED),
+    "search for a rare word": Hot(_found("4711"), _SEARCHED, _LOOKED + 10, _LOOKED),
+    "search for a rare value": Hot(_found("payload.n:4711"), _SEARCHED, _LOOKED + 10, _LOOKED),
+    "search for nothing": Hot(_found("payload.n:4711 zebra"), _SEARCHED, _LOOKED + 10, _LOOKED),
+    "search for a tag": Hot(_found("tag:customer-7"), _SEARCHED, FIRST_LOOK + 5 * _A_PAGE, _LOOKED),
+    "search among the failed": Hot(
+        _found('status:failed error:"no such customer"'), _WALKED, 2 * _LOOKED + _WITH_ERRORS, _LOOKED
+    ),
+    "search for an old error of a kind": Hot(
+        _found("error:customer payload.n:4711 kind:scale.mail"), _WALKED, 7 * FIRST_LOOK, 7 * FIRST_LOOK
+    ),
+    "oldest first": Hot(_found("scale", sort=JobSort.OLDEST), _SEARCHED, _LOOKED + _WITH_ERRORS, _LOOKED),
+    "search by id": Hot(_found("id:0192"), _SEARCHED, _LOOKED, _LOOKED),
+    "count of a rare word": Hot(_counted("4711"), _SEARCHED, 10),
     "one job": Hot(
         lambda desk: desk.model.one(OneJob(job_id=desk.ids[JobStatus.FAILED][0])), {"job_pkey", "body_pkey"}, 4
     ),

@@ -10,11 +10,13 @@ import pytest_asyncio
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import clock
+from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.commands import CancelJob
 from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.contracts.job_filter import JobFilter, Span
 from jobplane.contracts.jobs import CountRelation, JobStatus, JobView
+from jobplane.contracts.operations import BulkAction, PlanOperation
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs
 from jobplane.contracts.search_grammar import parse
 from jobplane.jobs import search, search_index, search_steps
@@ -26,6 +28,7 @@ from jobplane.jobs.search import Search
 from jobplane.jobs.search_index import SearchIndex
 from jobplane.jobs.search_sql import matching
 from tests.integration.jobs import searching, wishing
+from tests.integration.jobs.bulking import Bulk
 from tests.integration.jobs.search_model import Known, matches
 from tests.support.servers import Database
 
@@ -282,3 +285,22 @@ async def test_two_replicas_take_turns(pool: AsyncConnectionPool) -> None:
     async with pool.connection() as conn, conn.transaction():
         await conn.execute("SELECT FROM search_progress FOR UPDATE")
         assert await index.run_once() == 0
+
+
+async def test_what_many_jobs_went_through_at_once_is_indexed(pool: AsyncConnectionPool, ledger: Ledger) -> None:
+    finder, index = Search(pool, ReadModel(pool), REDACTION, timeout_ms=2500), SearchIndex(pool, REDACTION)
+    jobs = [await wishing.failed(ledger, tags=["herd"]) for _ in range(3)]
+    ids = sorted(job.id for job in jobs)
+
+    async def found(query: str) -> list[str]:
+        await index.run_once()
+        return sorted(job.id for job in (await finder.page(ListJobs(filter=parse(query)))).items)
+
+    assert await found("error:valueerror tag:herd") == ids
+    who = searching.PEOPLE[2]
+    bulk = Bulk(pool)
+    operation = PlanOperation(operation_id=new_id(), action=BulkAction.RETRY, ids=ids, then_run=True)
+    assert (await bulk.ask(operation, actor=who, reason="a test")).status == "done"
+    await bulk.finish(operation.operation_id)
+    assert await found("error:valueerror tag:herd") == []
+    assert await found(f"actor:{who.id} tag:herd status:pending") == ids

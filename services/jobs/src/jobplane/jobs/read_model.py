@@ -96,6 +96,8 @@ class ReadModel:
 
     async def listed(self, ids: Sequence[str]) -> list[JobView]:
         """Jobs as lists show them, in the order of their ids here, as many as fit; unknown ids are left out."""
+        if not ids:
+            return []
         async with self._pool.connection() as conn:
             found = await (await conn.execute(_BY_ID, (list(ids),))).fetchall()
             rows: dict[str, tuple[Job, Sequence[Any]]] = {

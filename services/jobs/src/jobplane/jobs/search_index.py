@@ -21,6 +21,7 @@ from jobplane.contracts.job_events import (
     JobStopConfirmed,
     JobStopUnconfirmed,
 )
+from jobplane.contracts.operations import JobsChanged
 from jobplane.jobs.id_times import Skew
 from jobplane.jobs.redaction import Redaction
 from jobplane.jobs.search_terms import Searched, terms_of
@@ -44,6 +45,9 @@ _SAYS_NOTHING: Final = frozenset(
 _LOCK: Final = "SELECT position, redaction, earliest_ms, latest_ms FROM search_progress FOR UPDATE SKIP LOCKED"
 _NEXT: Final = """
 SELECT pos, stream_id, type, actor ->> 'kind', actor ->> 'id' FROM event WHERE pos > %s ORDER BY pos LIMIT %s
+"""
+_MANY_JOBS: Final = """
+SELECT data ->> 'type', item ->> 'job' FROM event, json_array_elements(data -> 'items') AS item WHERE pos = %s
 """
 _FAILED_BEFORE: Final = "SELECT job_id FROM job_search WHERE job_id = ANY(%s::uuid[]) AND failed"
 _JOB: Final = """
@@ -76,19 +80,20 @@ class SearchIndex:
         self._redaction = redaction
 
     async def run_once(self) -> int:
-        """Read on to the end of the journal, resting now and then while others write; gives how many events."""
+        """Read on to where the journal ends now, resting now and then while others write; gives how many events."""
         read = 0
         head, _ = await self.figures()
+        seen = head
         while True:
             began = time.monotonic()
             some = await self._step()
             read += some
-            if some < _EVENTS:
+            now, position = await self.figures()
+            if not some or position >= head:
                 return read
-            now, _ = await self.figures()
-            if now - head > _MANY:
+            if now - seen > _MANY:
                 await asyncio.sleep(_GIVE_WAY * (time.monotonic() - began))
-            head = now
+            seen = now
 
     async def reach(self, position: int) -> None:
         """Return when everything up to this position is indexed, by us or by another replica."""
@@ -115,13 +120,17 @@ class SearchIndex:
             found = await (await conn.execute(_NEXT, (position, _EVENTS))).fetchall()
             if not found:
                 return 0
-            actors, failed_before = _touched(found)
-            if failed_before:
-                again = await conn.execute(_FAILED_BEFORE, (plain(sorted(failed_before)),))
-                actors.update({row[0]: actors.get(row[0], set()) for row in await again.fetchall()})
-            created = await self._renew(conn, actors)
-            await conn.execute(_MOVE, (found[-1][0], *Skew(*skew).widened(created)))
-        return len(found)
+            touched = _Touched()
+            for read, (at, *told) in enumerate(found, start=1):  # noqa: B007 - both are wanted afterwards
+                await touched.take(conn, at, *told)
+                if touched.many:
+                    break
+            if touched.completed:
+                again = await conn.execute(_FAILED_BEFORE, (plain(sorted(touched.completed)),))
+                touched.actors.update({row[0]: touched.actors.get(row[0], set()) for row in await again.fetchall()})
+            created = await self._renew(conn, touched.actors)
+            await conn.execute(_MOVE, (at, *Skew(*skew).widened(created)))
+        return read
 
     async def _begin_anew(self, conn: AsyncConnection[Any]) -> None:
         """Other keys are secret now: nothing of what was indexed before may be found."""
@@ -164,20 +173,38 @@ class SearchIndex:
         await self._renew(conn, dict.fromkeys(job_ids, ()))
 
 
-def _touched(events: Iterable[Sequence[Any]]) -> tuple[dict[str, set[str]], set[str]]:
+class _Touched:
     """The jobs whose entries may change, with the people who acted on them; and jobs whose error may be over."""
-    actors: dict[str, set[str]] = {}
-    completed: set[str] = set()
-    for _, job_id, kind_of_event, kind, actor in events:
-        if kind_of_event in _SAYS_NOTHING or not kind_of_event.startswith("job."):
-            continue
-        if kind_of_event == JobCompleted.TYPE:
-            completed.add(job_id)
-            continue
-        acted = actors.setdefault(job_id, set())
+
+    def __init__(self) -> None:
+        self.actors: dict[str, set[str]] = {}
+        self.completed: set[str] = set()
+
+    @property
+    def many(self) -> bool:
+        """Whether these are enough for one transaction."""
+        return len(self.actors) >= _EVENTS
+
+    async def take(
+        self, conn: AsyncConnection[Any], position: int, stream_id: str, event_type: str, kind: str, actor: str
+    ) -> None:
+        """Look at one event; one that tells of many jobs names them in its body."""
+        if event_type == JobsChanged.TYPE:
+            found = await (await conn.execute(_MANY_JOBS, (position,))).fetchall()
+            for changed, job_id in found:
+                self._take(job_id, changed, kind, actor)
+        else:
+            self._take(stream_id, event_type, kind, actor)
+
+    def _take(self, job_id: str, event_type: str, kind: str, actor: str) -> None:
+        if event_type in _SAYS_NOTHING or not event_type.startswith("job."):
+            return
+        if event_type == JobCompleted.TYPE:
+            self.completed.add(job_id)
+            return
+        acted = self.actors.setdefault(job_id, set())
         if kind in HUMAN_KINDS:
             acted.add(actor)
-    return actors, completed
 
 
 def _entry(row: Sequence[Any], actors: Collection[str], redaction: Redaction) -> tuple[str, str, list[str], bool]:
