@@ -1,5 +1,6 @@
 """From a request to all that it causes: command, event, worker, audit, live stream; one trace through all of it."""
 
+import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from jobplane.chassis import bus
 from tests.support import invariants
 from tests.support.platform import Platform
 from tests.support.waiting import eventually_sync
@@ -141,3 +143,31 @@ def test_a_broken_picture_fails_readably_and_can_be_retried(platform: Platform) 
 def test_every_invariant_holds_afterwards(platform: Platform) -> None:
     eventually_sync(lambda: invariants.settled(platform), timeout=20)
     invariants.check(platform)
+
+
+def test_what_nobody_can_read_is_found_discarded_and_audited(platform: Platform) -> None:
+    async def send_noise() -> None:
+        nc = await bus.connect(platform.producer_url, user="producer", name="noise")
+        await nc.publish("jobs.cmd.producer.create", b"noise")
+        await bus.close(nc)
+
+    asyncio.run(send_noise())
+    with platform.client() as client:
+        query = {"service": "jobs", "what": "command"}
+        [letter] = eventually_sync(lambda: client.get("/dlq", params=query).json()["items"])
+        assert letter["subject"] == "jobs.cmd.producer.create"
+        place = f"/dlq/{letter['seq']}"
+        assert client.get(place).json()["text"] == "noise"
+        assert client.post(f"{place}/replay").json()["code"] == "still_unreadable"
+        assert client.post(f"{place}/discard", json={"reason": "noise"}).status_code == 200
+        assert client.get(place).json()["code"] == "dead_letter_not_found"
+        [entry] = eventually_sync(
+            lambda: client.get("/audit", params={"action": "DEAD_LETTER_DISCARDED"}).json()["items"]
+        )
+        assert (entry["reason"], entry["target"]) == ("noise", {"type": "dead_letter", "id": str(letter["seq"])})
+        about = client.get("/audit", params={"target": str(letter["seq"])}).json()["items"]
+        assert [item["action"] for item in about] == [
+            "DEAD_LETTER_DISCARDED",
+            "COMMAND_REFUSED",
+            "DEAD_LETTER_REPLAYED",
+        ]

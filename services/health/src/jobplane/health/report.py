@@ -98,7 +98,7 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "dead_letters": Rule(
         "Messages in the dead-letter queue",
-        "Read their reasons (header Jobplane-Dead-Reason) and mend or replay them",
+        "Read their reasons (GET /api/admin/dlq), mend the cause, then replay or discard each",
         warn=1,
     ),
     "relay.lag": Rule(
