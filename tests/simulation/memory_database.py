@@ -13,6 +13,7 @@ from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
+from jobplane.jobs import allowance
 from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
@@ -135,6 +136,7 @@ class Staged:
     bodies: list[tuple[JobId, NewBody]] = field(default_factory=list)
     outcomes: dict[str, Stored] = field(default_factory=dict)
     counts: dict[tuple[str, JobStatus], int] = field(default_factory=dict)
+    paid: dict[str, datetime] = field(default_factory=dict)
 
 
 class MemoryDatabase:
@@ -152,6 +154,8 @@ class MemoryDatabase:
         self.bodies: dict[str, tuple[JobId, NewBody]] = {}
         self.outcomes: dict[str, Stored] = {}
         self.counts: dict[tuple[str, JobStatus], int] = {}
+        self.controls: dict[str, allowance.Held] = {}
+        """Queues and kinds that are paused or limited, by key."""
         self.head = 0
         self.halted: str | None = None
         self.served_since = self.served_until = self.now()
@@ -219,6 +223,16 @@ class MemoryDatabase:
 
     # What a commit does.
 
+    def controls_of(self, keys: Iterable[str]) -> list[allowance.Held]:
+        """Those that are paused or limited, each with how many of it run."""
+        there = [self.controls[key] for key in sorted(keys) if key in self.controls]
+        return [replace(item, running=self._running(item)) for item in there if item.control.active]
+
+    def _running(self, item: allowance.Held) -> int:
+        target = item.control.target
+        jobs = [row.job for row in self.rows.values() if row.job.status is JobStatus.RUNNING]
+        return sum((job.queue if target.sort == "queue" else job.kind) == target.name for job in jobs)
+
     def take_positions(self, count: int) -> int:
         """The position before the first of so many new ones; the head is locked."""
         self.head += count
@@ -237,6 +251,8 @@ class MemoryDatabase:
         self.outcomes |= staged.outcomes
         for key, n in staged.counts.items():
             self.counts[key] = self.counts.get(key, 0) + n
+        for name, until in staged.paid.items():
+            self.controls[name] = replace(self.controls[name], paid_until=until)
         self.on_commit(staged)
 
     def change(self, job_id: JobId, **columns: object) -> Row:
@@ -281,11 +297,15 @@ def active_key(job: Job) -> UniqueKey | None:
     return None if job.unique_key is None or job.status in FINISHED else (job.kind, job.unique_key)
 
 
-Lock = tuple[Literal["key", "row", "command"], Hashable]
+Lock = tuple[Literal["key", "row", "command", "control"], Hashable]
 
 
 def key_lock(key: UniqueKey) -> Lock:
     return "key", key
+
+
+def control_lock(key: str) -> Lock:
+    return "control", key
 
 
 def row_lock(job_id: JobId) -> Lock:

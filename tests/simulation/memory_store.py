@@ -1,7 +1,7 @@
 """The store in memory: what `PostgresStore` does, one scheduling point after the other; see `store_checks`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable
 from contextlib import asynccontextmanager
 from typing import Final, assert_never
 
@@ -10,10 +10,10 @@ import psycopg
 from jobplane.chassis.journal import HALTED
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
-from jobplane.jobs import rows
+from jobplane.jobs import allowance, rows
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
-from jobplane.jobs.store import ById, Changes, Claimable, Found, Known, Overdue, Selection, UniqueKey
+from jobplane.jobs.store import ById, Changes, Claimable, Controlled, Found, Known, Overdue, Selection, UniqueKey
 from tests.simulation.memory_database import (
     HEAD,
     MemoryDatabase,
@@ -21,6 +21,7 @@ from tests.simulation.memory_database import (
     Session,
     Staged,
     command_lock,
+    control_lock,
     key_lock,
     row_lock,
 )
@@ -57,12 +58,16 @@ class MemoryWriting:
         self._database = database
         self._session = session
         self._changes: Changes | None = None
+        self._starting: Collection[str] = ()
         self.head: int | None = None
 
     async def read(self, selection: Selection, known: Known) -> Found:
         """Each statement sees what was committed when it began; a row that had to be waited for is read anew."""
         database = self._database
         await database.faults.way()
+        if isinstance(selection, Claimable):
+            return await self._claim(selection)
+        self._starting = known.starting
         holders = await self._lock_keys(known)
         stored = {key: database.outcomes[key] for key in known.command_ids if key in database.outcomes}
         held = await self._lock(selection)
@@ -71,8 +76,39 @@ class MemoryWriting:
         database.faults.connection()
         return found
 
-    def presume(self) -> Found:
+    async def _claim(self, selection: Claimable) -> Found:
+        database, queue, kinds = self._database, selection.queue, selection.kinds
+        keys = allowance.keys_of(queue, kinds)
+        permit = None
+        if controls := database.controls_of(keys):
+            for item in controls:
+                if item.control.limits is not None:
+                    await database.locks.take(self._session, control_lock(item.control.target.key))
+            controls = database.controls_of(keys)
+            permit = allowance.permit(controls, queue, kinds, selection.limit, database.now())
+        held = [self._with_payload(row) for row in self._skip_locked(self._next(selection, permit), selection.limit)]
+        found = Found(held, database.now(), {}, {}, permit)
+        await database.faults.way()
+        database.faults.connection()
+        return found
+
+    def _next(self, selection: Claimable, permit: allowance.Permit | None) -> list[Row]:
+        some = [row for row in self._database.rows.values() if _claimable(row, selection.queue, selection.kinds)]
+        some.sort(key=lambda row: (not row.job.forced, -row.job.priority, row.job.run_at, row.job.id))
+        if permit is None:
+            return some
+        left = dict(permit.kinds)
+        allowed: list[Row] = []
+        for row in some:
+            kind = row.job.kind
+            if left.get(kind, 0) and len(allowed) < permit.most and (row.job.forced or kind not in permit.forced):
+                left[kind] -= 1
+                allowed.append(row)
+        return allowed
+
+    def presume(self, starting: Collection[str] = ()) -> Found:
         """Nothing is there."""
+        self._starting = starting
         return Found(held=[], now=self._database.now(), stored={}, holders={})
 
     async def _lock_keys(self, known: Known) -> dict[UniqueKey, JobId]:
@@ -88,7 +124,7 @@ class MemoryWriting:
         retried = [row.job for job_id in known.retried if (row := self._database.rows.get(job_id))]
         return {*known.unique_keys, *((job.kind, job.unique_key) for job in retried if job.unique_key is not None)}
 
-    async def _lock(self, selection: Selection) -> list[Held]:
+    async def _lock(self, selection: ById | Overdue) -> list[Held]:
         database = self._database
         match selection:
             case ById(ids):
@@ -98,10 +134,6 @@ class MemoryWriting:
                         await database.faults.on_the_server()
                     await self._lock_row(job_id)
                 return [database.rows[job_id].held() for job_id in there]
-            case Claimable(queue, kinds, limit):
-                some = [row for row in database.rows.values() if _claimable(row, queue, kinds)]
-                some.sort(key=lambda row: (not row.job.forced, -row.job.priority, row.job.run_at, row.job.id))
-                return [self._with_payload(row) for row in self._skip_locked(some, limit)]
             case Overdue(due, limit):
                 some = [row for row in database.rows.values() if database.is_due(row, due)]
                 some.sort(key=lambda row: row.job.id)
@@ -152,7 +184,7 @@ class MemoryWriting:
         """On the server: one statement and COMMIT."""
         try:
             await self._write(changes)
-        except (psycopg.Error, Unavailable) as error:
+        except (psycopg.Error, Unavailable, Controlled) as error:
             return error
         finally:
             self._database.end(self._session)
@@ -161,6 +193,8 @@ class MemoryWriting:
     async def _write(self, changes: Changes) -> None:
         database, session = self._database, self._session
         await database.faults.on_the_server()
+        if database.controls_of(self._starting):
+            raise Controlled
         count = len(changes.events)
         if count or changes.outcomes:
             await database.locks.take(session, HEAD)
@@ -196,6 +230,7 @@ def _staged(changes: Changes, base: int, database: MemoryDatabase) -> Staged:
     staged = Staged()
     staged.events = [(base + n, event) for n, event in enumerate(changes.events, start=1)]
     staged.bodies = list(changes.bodies)
+    staged.paid = dict(changes.paid)
     staged.counts = {key: n for key, n in changes.counts.items() if n}
     for item, n in changes.rows:
         before = database.rows.get(item.job.id)

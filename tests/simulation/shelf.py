@@ -15,6 +15,7 @@ from jobplane.jobs.batch import Batch
 from jobplane.jobs.decider import AnyCommand
 from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.queue import Control, Target
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import ById, Changes, Claimable, Due, Known, Overdue, Store, Writing
 from jobplane.jobs.wishes import Settled, Wish
@@ -42,6 +43,10 @@ class Shelf:
     """Of all events, in their order."""
     status: Callable[[JobId], Awaitable[str]]
     """What the row says."""
+    control: Callable[[Control], Awaitable[None]]
+    """Control a queue or a kind."""
+    pass_time: Callable[[Target, timedelta], Awaitable[None]]
+    """Let time pass for the rate of a queue or a kind."""
 
     @property
     def ledger(self) -> Ledger:

@@ -87,7 +87,7 @@ class StatementChecks:
         await create(shelf.ledger, payload={"n": 1})
         await create(shelf.ledger, payload={"n": "x" * 4096})
         request = LeaseRequest(request_id=new_id(), worker="worker-1", kinds=[KIND], max=5)
-        [given] = await claims.claim("default", [request])
+        [given] = (await claims.claim("default", [request])).jobs
         assert len(given) == 2
         assert sorted(map(repr, await claims.given(request))) == sorted(map(repr, given))
         assert await claims.given(request.model_copy(update={"worker": "worker-2"})) == []

@@ -10,7 +10,10 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.contracts.ids import JobId
+from jobplane.jobs import allowance
 from jobplane.jobs.job import Job
+from jobplane.jobs.queue import Control, Target
+from tests.simulation.control_checks import ControlChecks
 from tests.simulation.faults import Faults
 from tests.simulation.memory_database import MemoryDatabase
 from tests.simulation.memory_pool import MemoryPool
@@ -59,11 +62,19 @@ async def shelf() -> Shelf:
     async def status(job_id: JobId) -> str:
         return str(database.rows[job_id].job.status)
 
+    async def control(wanted: Control) -> None:
+        database.controls[wanted.target.key] = allowance.Held(wanted)
+
+    async def pass_time(target: Target, by: timedelta) -> None:
+        held = database.controls[target.key]
+        assert held.paid_until is not None
+        database.controls[target.key] = replace(held, paid_until=held.paid_until - by)
+
     pool = cast("AsyncConnectionPool", MemoryPool(database))
-    return Shelf(MemoryStore(database), pool, move, halt, counts, positions, status)
+    return Shelf(MemoryStore(database), pool, move, halt, counts, positions, status, control, pass_time)
 
 
-class TestMemoryStore(StoreChecks, PresumptionChecks, StatementChecks):
+class TestMemoryStore(ControlChecks, StoreChecks, PresumptionChecks, StatementChecks):
     """In memory."""
 
 

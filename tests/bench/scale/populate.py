@@ -132,7 +132,7 @@ class Generator:
             )
             for _ in range(_AT_ONCE)
         ]
-        return [job for some in await self.claims.claim(queue, requests) for job in some]
+        return [job for some in (await self.claims.claim(queue, requests)).jobs for job in some]
 
     async def _finish_everything(self) -> None:
         for queue in mix.BUSY_QUEUES:

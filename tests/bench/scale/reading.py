@@ -179,13 +179,13 @@ async def _claims(pool: AsyncConnectionPool, times: int) -> Figures:
 
     async def claim() -> None:
         request = LeaseRequest(request_id=new_id(), worker="scale-claims", kinds=[mix.PARKED_KIND], max=8)
-        [leased] = await parts.claims.claim(mix.PARKED_QUEUE, [request])
+        [leased] = (await parts.claims.claim(mix.PARKED_QUEUE, [request])).jobs
         assert leased
         given_back.extend(DoneItem(job=job.job, token=job.token, outcome="released") for job in leased)
 
     async def in_vain() -> None:
         request = LeaseRequest(request_id=new_id(), worker="scale-claims", kinds=["test.none"], max=8)
-        assert await parts.claims.claim(mix.PARKED_QUEUE, [request]) == [[]]
+        assert (await parts.claims.claim(mix.PARKED_QUEUE, [request])).jobs == [[]]
 
     given_back: list[DoneItem] = []
     found = await timed("claim of 8", claim, min(times, 4), warm=1)

@@ -6,7 +6,9 @@ from typing import Any
 import psycopg
 import pytest
 
+from jobplane.chassis.exchange import Parameter
 from jobplane.jobs import next_jobs
+from jobplane.jobs.allowance import Permit
 from jobplane.jobs.ledger import Ledger
 from tests.integration.jobs import wishing
 from tests.integration.jobs.driving import KIND
@@ -26,11 +28,10 @@ async def crowded(ledger: Ledger, database: Database) -> Database:
     return database
 
 
-def _scans(database: Database, kinds: Sequence[str]) -> list[dict[str, Any]]:
+def _scans(database: Database, statement: str, parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
     """The nodes that read jobs."""
-    statement, parameters = next_jobs.claim("crowded", kinds, _TAKEN)
     with psycopg.connect(database.url("jobs"), options="-c search_path=jobs") as conn:
-        conn.execute(next_jobs.BY_INDEX)
+        conn.execute(next_jobs.BEFORE)
         row = conn.execute(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", parameters).fetchone()
     assert row is not None
     nodes = list(_below(row[0][0]["Plan"]))
@@ -50,11 +51,22 @@ def _looked_at(scan: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("kinds", [[KIND], [*_OTHERS[:2], KIND], [*_OTHERS, KIND]], ids=len)
 async def test_a_claim_looks_at_the_jobs_it_takes(crowded: Database, kinds: list[str]) -> None:
-    scans = _scans(crowded, kinds)
+    scans = _scans(crowded, *next_jobs.claim("crowded", kinds, _TAKEN))
     assert {scan["Index Name"] for scan in scans} == {"job_ready", "job_pkey"}, scans
     assert sum(map(_looked_at, scans)) <= 2 * _TAKEN + 1, scans  # in the order of their kind, and to lock them
 
 
 @pytest.mark.parametrize("kinds", [_OTHERS[:1], _OTHERS[:2], _OTHERS], ids=len)
 async def test_a_claim_in_vain_looks_at_no_job(crowded: Database, kinds: list[str]) -> None:
-    assert sum(map(_looked_at, _scans(crowded, kinds))) == 0
+    assert sum(map(_looked_at, _scans(crowded, *next_jobs.claim("crowded", kinds, _TAKEN)))) == 0
+
+
+async def test_a_claim_under_a_limit_looks_at_the_jobs_it_takes(crowded: Database) -> None:
+    permit = Permit({KIND: _TAKEN, **dict.fromkeys(_OTHERS[:2], 3)}, [], _TAKEN)
+    scans = _scans(crowded, *next_jobs.permitted("crowded", permit))
+    assert sum(map(_looked_at, scans)) <= 2 * _TAKEN + 1, scans
+
+
+async def test_a_claim_in_a_pause_looks_for_forced_jobs_only(crowded: Database) -> None:
+    permit = Permit(dict.fromkeys([KIND, *_OTHERS[:2]], _TAKEN), [KIND, *_OTHERS[:2]], _TAKEN)
+    assert sum(map(_looked_at, _scans(crowded, *next_jobs.permitted("crowded", permit)))) == 0

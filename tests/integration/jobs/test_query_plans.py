@@ -246,7 +246,7 @@ def _claim(most: int) -> Callable[[Desk], Awaitable[object]]:
 
 
 async def _beat(desk: Desk) -> None:
-    [[job]] = await desk.claims.claim(mix.PARKED_QUEUE, [_request(1, "worker-2")])
+    [[job]] = (await desk.claims.claim(mix.PARKED_QUEUE, [_request(1, "worker-2")])).jobs
     desk.plans.found.clear()
     running = [RunningJob(job=job.job, token=job.token), RunningJob(job=JobId(new_id()), token="0" * 32)]
     await Beats(desk.ledger, desk.pool).serve([Beat(worker="worker-2", running=running)])

@@ -14,9 +14,11 @@ from jobplane.contracts.commands import ForceRunJob
 from jobplane.contracts.ids import JobId
 from jobplane.jobs import postgres_store
 from jobplane.jobs.postgres_store import PostgresStore
+from jobplane.jobs.queue import Control, Target
 from jobplane.jobs.store import Due
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.integration.jobs.wishing import create, start
+from tests.simulation.control_checks import ControlChecks
 from tests.simulation.presumption_checks import PresumptionChecks
 from tests.simulation.shelf import Shelf, claimed, overdue, settle
 from tests.simulation.statement_checks import StatementChecks
@@ -61,10 +63,23 @@ def shelf(database: Database, pool: AsyncConnectionPool) -> Shelf:
     async def status(job_id: JobId) -> str:
         return str((await ask("SELECT status FROM job WHERE id = %s", job_id))[0][0])
 
-    return Shelf(PostgresStore(Journal(pool)), pool, move, halt, counts, positions, status)
+    async def control(wanted: Control) -> None:
+        target = wanted.target
+        deeds = [deed and deed.model_dump_json() for deed in (wanted.paused, wanted.limits)]
+        statement = (
+            "INSERT INTO queue_control (key, sort, name, version, paused, limits) VALUES (%s, %s, %s, %s, %s, %s)"
+        )
+        told = (target.key, target.sort, target.name, wanted.version, *deeds)
+        await asyncio.to_thread(change, database.owner_url, statement, told)
+
+    async def pass_time(target: Target, by: timedelta) -> None:
+        statement = "UPDATE queue_control SET paid_until = paid_until - %s WHERE key = %s"
+        assert await asyncio.to_thread(change, database.owner_url, statement, (by, target.key)) == 1
+
+    return Shelf(PostgresStore(Journal(pool)), pool, move, halt, counts, positions, status, control, pass_time)
 
 
-class TestPostgresStore(StoreChecks, PresumptionChecks, StatementChecks):
+class TestPostgresStore(ControlChecks, StoreChecks, PresumptionChecks, StatementChecks):
     """In PostgreSQL."""
 
 

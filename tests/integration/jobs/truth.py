@@ -16,7 +16,7 @@ from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent, CommandRefuse
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.operations import JobsChanged
 from jobplane.contracts.queues import QUEUE_EVENTS
-from jobplane.jobs import queue, queue_control
+from jobplane.jobs import control_rows, queue
 from jobplane.jobs.job import Job, Meta, fold
 from jobplane.jobs.rows import JOB_COLUMNS, job_of
 
@@ -105,8 +105,8 @@ def _controls_are_folds(connection: Connection[tuple[Any, ...]]) -> None:
             assert (target.stream_id, before.version + 1) == (stream_id, version)
             meta = queue.Meta(version, at, Actor.model_validate_json(actor), reason)
             told[target.key] = queue.evolve(before, event, meta)
-    rows = connection.execute(f"SELECT {queue_control.COLUMNS} FROM queue_control").fetchall()
-    assert {item.target.key: item for item in map(queue_control.control, rows)} == told
+    rows = connection.execute(f"SELECT {control_rows.COLUMNS} FROM queue_control").fetchall()
+    assert {item.target.key: item for item in map(control_rows.control, rows)} == told
 
 
 def _told_of_jobs(stream_id: str, version: int, event_type: str, data: str) -> list[tuple[str, int, str, Any]]:

@@ -13,12 +13,14 @@ from jobplane.contracts.actors import worker
 from jobplane.contracts.commands import AnyJobCommand, CreateJob, ForceRunJob
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.workers import MAX_LEASE_REPLY_BYTES, LeasedJob, LeaseReply, LeaseRequest
+from jobplane.contracts.workers import MAX_LEASE_REPLY_BYTES, LeaseReply, LeaseRequest
 from jobplane.jobs import bodies, leases
+from jobplane.jobs.allowance import Permit
 from jobplane.jobs.batch import Batch
-from jobplane.jobs.claims import Claims
+from jobplane.jobs.claims import Claims, Dealt
 from jobplane.jobs.leases import Leases, Promises
 from jobplane.jobs.wishes import Cause, Wish
+from tests.support.waiting import eventually
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -28,13 +30,14 @@ class NoJobs:
 
     def __init__(self) -> None:
         self.looks = 0
+        self.permit: Permit | None = None
         self.open = asyncio.Event()
         self.open.set()
 
-    async def claim(self, _queue: str, requests: Sequence[LeaseRequest]) -> list[list[LeasedJob]]:
+    async def claim(self, _queue: str, requests: Sequence[LeaseRequest]) -> Dealt:
         self.looks += 1
         await self.open.wait()
-        return [[] for _ in requests]
+        return Dealt([[] for _ in requests], self.permit)
 
 
 class Desk:
@@ -293,3 +296,15 @@ async def test_a_service_that_ends_keeps_its_promises(desk: Desk, *, kept: bool)
     await turn()
     assert ids(polling) == [job_ids(one) if kept else []]
     assert desk.make(creation()) == []
+
+
+async def test_where_something_is_controlled_nothing_is_promised(desk: Desk) -> None:
+    desk.claims.permit = Permit({}, [], 0)
+    await desk.wait()
+    assert desk.make(creation()) == []
+
+
+async def test_the_desk_looks_when_a_rate_allows_the_next_start(desk: Desk) -> None:
+    desk.claims.permit = Permit({}, [], 0, again_in=timedelta(milliseconds=5))
+    await desk.wait()
+    await eventually(lambda: desk.claims.looks > 2)

@@ -135,7 +135,9 @@ class Exchange:
         """The last position of this transaction, if it appended; known after the block."""
 
     async def read(self, *steps: Step) -> list[Rows]:
-        """Begin, and run these statements; gives the rows of each."""
+        """Begin, unless it has begun, and run these statements; gives the rows of each."""
+        if self._begun:
+            return await exchange(self._conn, *self._statements(steps))
         self._begun = True
         _, *found = await exchange(self._conn, ("BEGIN", ()), *self._statements(steps))
         return found

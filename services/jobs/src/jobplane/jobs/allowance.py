@@ -36,10 +36,15 @@ class Permit:
     """The kinds of which only forced jobs may start."""
     most: int
     """How many in all."""
-    again_at: datetime | None = None
-    """When a rate allows the next start: none if no rate is in the way."""
+    again_in: timedelta | None = None
+    """When a rate allows one more start; none if no rate is in the way."""
     held: Mapping[str, Held] = field(default_factory=dict)
     """The limited ones, by key."""
+
+
+def keys_of(queue: str, kinds: Iterable[str]) -> set[str]:
+    """The keys of all that may keep jobs of these kinds from starting in the queue."""
+    return {f"queue:{queue}", *(f"kind:{kind}" for kind in kinds)}
 
 
 def permit(found: Iterable[Held], queue: str, kinds: Iterable[str], most: int, now: datetime) -> Permit:
@@ -61,7 +66,7 @@ def permit(found: Iterable[Held], queue: str, kinds: Iterable[str], most: int, n
             if all_paused or (of_kind is not None and of_kind.control.paused is not None):
                 forced.append(kind)
     limited = {key: item for key, item in held.items() if item.control.limits is not None}
-    return Permit(allowed, forced, in_all, min(waits, default=None), limited)
+    return Permit(allowed, forced, in_all, min(waits) - now if waits else None, limited)
 
 
 def paid(held: Mapping[str, Held], started: Mapping[str, int], now: datetime) -> dict[str, datetime]:

@@ -1,6 +1,7 @@
 """The decisions of one transaction: made in memory, one after the other, then written."""
 
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import AnyJobEvent, CommandRefused, JobForceRun, JobRestored, JobRetried, JobStarted
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.jobs import outcomes, reasons
+from jobplane.jobs.allowance import Permit, keys_of, paid
 from jobplane.jobs.decider import Accepted, AlreadyThere, Context, Decision, Rejected, decide
 from jobplane.jobs.job import Meta, evolve
 from jobplane.jobs.outcomes import VERSION_CONFLICT, Stored
@@ -35,6 +37,7 @@ class Batch:
     holders: dict[UniqueKey, JobId]
     jobs: dict[JobId, Held]
     policy: ReasonPolicy = reasons.BY_DEFAULT
+    permit: Permit | None = None
     settled: list[Settled] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     _caused: list[Settled] = field(default_factory=list)
@@ -136,7 +139,16 @@ class Batch:
                 for command_id, settled in sorted(self._decided.items())
             ],
             counts=_counts(self._moves),
+            paid=self._paid(),
         )
+
+    def _paid(self) -> dict[str, datetime]:
+        """What the starts cost where rates are limited."""
+        if self.permit is None:
+            return {}
+        started = [settled.event for settled in self._caused if isinstance(settled.event, JobStarted)]
+        counts = Counter(key for event in started for key in keys_of(event.queue, [event.kind]))
+        return paid(self.permit.held, counts, self.now)
 
     def written(self, head: int | None, events: int) -> None:
         """Note the positions, now that they are known; `head` is that of the last of so many events."""

@@ -7,6 +7,7 @@ be made are dealt by the same rules.
 import secrets
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -19,6 +20,7 @@ from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.workers import MAX_LEASE_REPLY_BYTES, LeasedJob, LeaseRequest
 from jobplane.jobs import bodies, rows
+from jobplane.jobs.allowance import Permit
 from jobplane.jobs.decider import Accepted, LeaseJob
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.rows import Held
@@ -36,6 +38,16 @@ _OF_A_TAG_BYTES: Final = 4
 """A character of a tag takes at most so many."""
 
 
+@dataclass(frozen=True, slots=True)
+class Dealt:
+    """What a claim gave."""
+
+    jobs: list[list[LeasedJob]]
+    """One list for each request, in order."""
+    permit: Permit | None = None
+    """What might start, where something is paused or limited."""
+
+
 class Claims:
     """Leases jobs to workers."""
 
@@ -43,8 +55,8 @@ class Claims:
         self._ledger = ledger
         self._pool = pool
 
-    async def claim(self, queue: str, requests: Sequence[LeaseRequest]) -> list[list[LeasedJob]]:
-        """Jobs for some requests that want the same kinds: one list each, in order, dealt in turn: all get work."""
+    async def claim(self, queue: str, requests: Sequence[LeaseRequest]) -> Dealt:
+        """Jobs for some requests that want the same kinds, dealt in turn: all get work."""
         kinds = sorted({kind for request in requests for kind in request.kinds})
         limit = min(MAX_CLAIM, sum(request.max for request in requests))
         owners: dict[str, int] = {}
@@ -55,13 +67,13 @@ class Claims:
             owners.update((found[at].job.id, number) for number, at in dealt)
             return [_wish(found[at].job.id, requests[number]) for number, at in dealt]
 
-        settled = await self._ledger.write(Claimable(queue, kinds, limit), plan)
+        settled, permit = await self._ledger.claim(Claimable(queue, kinds, limit), plan)
         leased = [item.held for item in settled if isinstance(item.decision, Accepted) and item.held is not None]
         jobs = await self._told(leased)
         dealt: list[list[LeasedJob]] = [[] for _ in requests]
         for job in jobs:
             dealt[owners[job.job]].append(job)
-        return dealt
+        return Dealt(dealt, permit)
 
     async def given(self, request: LeaseRequest) -> list[LeasedJob]:
         """What this request was given before, perhaps by another replica; as much of it as fits into one answer."""

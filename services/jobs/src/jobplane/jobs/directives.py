@@ -47,6 +47,8 @@ class Ruling:
     """In the order of happening; none: there was nothing to do."""
     facts: Mapping[str, JsonValue] = field(default_factory=dict)
     """What the sender is told, and told again when it repeats the command."""
+    wakes: Sequence[str] = ()
+    """Queues where more jobs may start now."""
 
 
 Rule = Callable[[Transaction, Directive, datetime], Awaitable[Ruling | Rejected]]

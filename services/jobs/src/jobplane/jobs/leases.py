@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -19,6 +20,7 @@ from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.subjects import is_queue_name
 from jobplane.contracts.workers import LeasedJob, LeaseReply, LeaseRequest
+from jobplane.jobs.allowance import Permit
 from jobplane.jobs.claims import MAX_CLAIM, Claims, new_job, of_new_jobs
 from jobplane.jobs.wishes import Settled, Wish
 
@@ -30,6 +32,7 @@ LOOK_AGAIN_S: Final = 2.0
 So waiting polls also look by themselves.
 """
 _MOST_PROMISED: Final = 16
+_SOONEST_S: Final = 0.001
 _REMEMBERED: Final = 256
 """Answers kept for requests that are repeated; older ones are found in the database."""
 
@@ -65,11 +68,22 @@ class _Desk:
     called: asyncio.Event = field(default_factory=asyncio.Event)
     looking: bool = False
     task: asyncio.Task[None] | None = None
+    controlled: bool = False
+    """Its queue, or a kind that was asked for, is paused or limited: nothing is promised."""
+    again: asyncio.TimerHandle | None = None
+    """Calls it when a rate allows the next start."""
 
     @property
     def looked_in_vain(self) -> bool:
         """Nothing was ready for any of its polls, and nothing became ready since: what is made now is next."""
-        return not self.looking and not self.called.is_set()
+        return not self.looking and not self.called.is_set() and not self.controlled
+
+    def call_in(self, wait: timedelta) -> None:
+        """Be called then, instead of when it was told before."""
+        if self.again is not None:
+            self.again.cancel()
+        seconds = max(_SOONEST_S, wait.total_seconds())
+        self.again = asyncio.get_running_loop().call_later(seconds, self.called.set)
 
     def free(self) -> list[_Poll]:
         """Polls without an answer, and without a promise of one."""
@@ -233,9 +247,11 @@ class Leases:
 
     async def _look(self, queue: str, desk: _Desk) -> None:
         desk.looking = True
+        permits: list[Permit] = []
         try:
             for kinds in dict.fromkeys(poll.kinds for poll in desk.free()):
-                await self._claim(queue, [poll for poll in desk.free() if poll.kinds == kinds])
+                permits += await self._claim(queue, [poll for poll in desk.free() if poll.kinds == kinds])
+            desk.controlled = bool(permits)
         except Exception as error:
             if not (database.is_away(error) or isinstance(error, Unavailable)):
                 log.exception("leases.claim_failed", queue=queue)
@@ -246,18 +262,25 @@ class Leases:
             if poll.over and poll.looked:
                 poll.end([])
         desk.polls = [poll for poll in desk.polls if not poll.answer.done()]
+        waits = [permit.again_in for permit in permits if permit.again_in is not None]
+        if waits and desk.polls:
+            desk.call_in(min(waits))
 
-    async def _claim(self, queue: str, polls: Sequence[_Poll]) -> None:
-        """Give these polls, which want the same kinds, what there is."""
+    async def _claim(self, queue: str, polls: Sequence[_Poll]) -> list[Permit]:
+        """Give these polls, which want the same kinds, what there is; tells what keeps jobs from starting."""
+        permits: list[Permit] = []
         while hungry := [poll for poll in polls if not poll.answer.done()]:
             for poll in hungry:
                 poll.looked = True
             dealt = await self._claims.claim(queue, [poll.request for poll in hungry])
-            for poll, jobs in zip(hungry, dealt, strict=True):
+            for poll, jobs in zip(hungry, dealt.jobs, strict=True):
                 if jobs:
                     poll.end(jobs)
-            if sum(map(len, dealt)) < MAX_CLAIM:
-                return
+            if dealt.permit is not None:
+                permits.append(dealt.permit)
+            if sum(map(len, dealt.jobs)) < MAX_CLAIM:
+                break
+        return permits
 
 
 def _made_at_once(wishes: Sequence[Wish]) -> dict[JobId, CreateJob]:

@@ -13,10 +13,11 @@ from psycopg.errors import UniqueViolation
 from jobplane.chassis import database
 from jobplane.chassis.refusals import Tally
 from jobplane.contracts.commands import CreateJob, RestoreJob, RetryJob
+from jobplane.jobs.allowance import Permit, keys_of
 from jobplane.jobs.batch import Batch, refusal, refusal_events
 from jobplane.jobs.reasons import BY_DEFAULT, ReasonPolicy
 from jobplane.jobs.rows import Held
-from jobplane.jobs.store import ById, Changes, Known, Selection, Store
+from jobplane.jobs.store import ById, Changes, Claimable, Controlled, Known, Selection, Store
 from jobplane.jobs.wishes import Directive, Settled, Wish
 
 log = structlog.get_logger()
@@ -53,7 +54,11 @@ class Ledger:
             there = {item.job.id for item in found}
             return [*wishes, *(wish for wish in then if wish.command.job_id not in there)]
 
-        return await self.write(ById([wish.command.job_id for wish in wishes]), plan, wishes)
+        wanted = ById([wish.command.job_id for wish in wishes])
+        try:
+            return (await self._repeat(wanted, plan, _known(wishes, then), presume=_all_new(wishes)))[0]
+        except Controlled:
+            return await self.settle(wishes)
 
     async def write(self, selection: Selection, plan: Plan, known: Sequence[Wish] = ()) -> list[Settled]:
         """Lock jobs, let `plan` make wishes of them, and carry these out, all in one transaction.
@@ -64,35 +69,51 @@ class Ledger:
         Raises:
             Unavailable: the journal is halted.
         """
+        return (await self._repeat(selection, plan, _known(known), presume=_all_new(known)))[0]
+
+    async def claim(self, selection: Claimable, plan: Plan) -> tuple[list[Settled], Permit | None]:
+        """As `write`; tells besides what may start, where something is paused or limited.
+
+        Raises:
+            Unavailable: the journal is halted.
+        """
+        return await self._repeat(selection, plan, Known(), presume=False)
+
+    async def _repeat(
+        self, selection: Selection, plan: Plan, known: Known, *, presume: bool
+    ) -> tuple[list[Settled], Permit | None]:
         for attempt in range(1, _TRIES + 1):
             try:
-                settled = await self._write(selection, plan, known, presume=attempt == 1 and _all_new(known))
+                settled, permit = await self._write(selection, plan, known, presume=attempt == 1 and presume)
             except Exception as error:
                 if attempt == _TRIES or not worth_repeating(error):
                     raise
                 log.info("ledger.repeated", error=type(error).__name__, attempt=attempt)
                 continue
             self._after_commit(settled)
-            return settled
+            return settled, permit
         raise AssertionError
 
-    async def _write(self, selection: Selection, plan: Plan, known: Sequence[Wish], *, presume: bool) -> list[Settled]:
+    async def _write(
+        self, selection: Selection, plan: Plan, known: Known, *, presume: bool
+    ) -> tuple[list[Settled], Permit | None]:
         with self.refusals.attempt() as count_refusal:
             async with self._store.transaction() as tx:
-                found = (tx.presume() if presume else None) or await tx.read(selection, _known(known))
+                found = (tx.presume(known.starting) if presume else None) or await tx.read(selection, known)
                 batch = Batch(
                     now=found.now,
                     stored=found.stored,
                     holders=dict(found.holders),
                     jobs={item.job.id: item for item in found.held},
                     policy=self._reasons,
+                    permit=found.permit,
                 )
                 for wish in plan(found.held, found.now):
                     batch.settle(wish)
                 events = batch.events + refusal_events(batch, count_refusal)
                 await tx.write(batch.changes(events))
         batch.written(tx.head, len(events))
-        return batch.settled
+        return batch.settled, found.permit
 
     async def sum_up_refusals(self, now: datetime, *, closing: bool = False) -> int:
         """Record one event for each actor and code whose refusals were too many to record singly.
@@ -122,12 +143,15 @@ def _all_new(wishes: Sequence[Wish]) -> bool:
     return bool(commands) and all(isinstance(one, CreateJob) and one.unique_key is None for one in commands)
 
 
-def _known(wishes: Sequence[Wish]) -> Known:
+def _known(wishes: Sequence[Wish], then: Sequence[Wish] = ()) -> Known:
     """What can be locked before the rows are."""
     commands = [wish.command for wish in wishes]
     created = [command for command in commands if isinstance(command, CreateJob)]
+    started = {wish.command.job_id for wish in then}
+    starting = [keys_of(command.queue, [command.kind]) for command in created if command.job_id in started]
     return Known(
         command_ids=[wish.delivered.command_id for wish in wishes if wish.delivered],
         unique_keys=[(command.kind, command.unique_key) for command in created if command.unique_key is not None],
         retried=[command.job_id for command in commands if isinstance(command, RetryJob | RestoreJob)],
+        starting=frozenset().union(*starting),
     )

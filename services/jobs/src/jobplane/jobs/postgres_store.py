@@ -1,7 +1,7 @@
 """The store in PostgreSQL: one statement locks and reads, one statement writes, whatever the size of the batch."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import fields
 from datetime import datetime
@@ -10,6 +10,8 @@ from itertools import chain
 from operator import attrgetter
 from typing import Any, Final, assert_never
 
+from psycopg.errors import DivisionByZero
+
 from jobplane.chassis.arrays import bytes_, plain, texts
 from jobplane.chassis.exchange import Parameter
 from jobplane.chassis.journal import Exchange, Journal, LockOrder, Step
@@ -17,13 +19,13 @@ from jobplane.chassis.new_events import APPEND, HELD, WRITABLE, append_parameter
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
-from jobplane.jobs import next_jobs, outcomes, rows
+from jobplane.jobs import allowance, control_rows, next_jobs, outcomes, rows
 from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.database_clock import DatabaseClock
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
-from jobplane.jobs.store import ById, Changes, Claimable, Due, Found, Known, Overdue, Selection, UniqueKey
+from jobplane.jobs.store import ById, Changes, Claimable, Controlled, Due, Found, Known, Overdue, Selection, UniqueKey
 
 # `beat_service.since` moves when no replica could serve beats for a third of a lease: workers then get a whole
 # lease to be heard again.
@@ -59,6 +61,7 @@ FROM (VALUES (true), (false)) AS part (first) LEFT JOIN locked ON NOT first
 _STORED: Final = f"""(
     SELECT json_agg(json_build_array({outcomes.COLUMNS})) FROM command_outcome WHERE command_id = ANY(%s::uuid[])
 )"""  # noqa: S608 - constants
+_CONTROLLED: Final = f"(SELECT json_agg(key) FROM {control_rows.ACTIVE} AS active)"  # noqa: S608 - constants
 _WANTED_KEYS: Final = """
 SELECT * FROM unnest(%s::text[], %s::text[]) AS wanted (kind, key)
 UNION SELECT kind, unique_key FROM job WHERE id = ANY(%s::uuid[]) AND unique_key IS NOT NULL
@@ -172,8 +175,11 @@ class PostgresStore:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator["PostgresWriting"]:
         """One transaction in two round trips: lock and read, then write and commit."""
-        async with self._journal.exchange() as tx:
-            yield PostgresWriting(tx, self._clock)
+        try:
+            async with self._journal.exchange() as tx:
+                yield PostgresWriting(tx, self._clock)
+        except DivisionByZero as error:
+            raise Controlled from error
 
 
 class PostgresWriting:
@@ -182,6 +188,7 @@ class PostgresWriting:
     def __init__(self, tx: Exchange, clock: DatabaseClock) -> None:
         self._tx = tx
         self._clock = clock
+        self._starting: Collection[str] = ()
 
     @property
     def head(self) -> int | None:
@@ -190,25 +197,57 @@ class PostgresWriting:
 
     async def read(self, selection: Selection, known: Known) -> Found:
         """Lock and look up."""
+        if isinstance(selection, Claimable):
+            return await self._claim(selection)
         locked, parameters = _selected(selection)
         if known.command_ids:
             parameters = [*parameters, plain(known.command_ids)]
         query = _READ.format(locked=locked, stored=_STORED if known.command_ids else "NULL::json")
-        first = [(LockOrder.NOTHING, next_jobs.BY_INDEX, ())] if isinstance(selection, Claimable) else _lock_keys(known)
-        *keys, found = await self._tx.read(*first, (LockOrder.ROWS, query, parameters))
+        locks = _lock_keys(known)
+        *keys, found = await self._tx.read(*_guard(known.starting), *locks, (LockOrder.ROWS, query, parameters))
         now = max(row[0] for row in found)
         self._clock.hear(now)
         return Found(
             held=_in_order(selection, [rows.held(row[2:]) for row in found if row[2] is not None]),
             now=now,
             stored={row[0]: outcomes.stored(row) for told in found if told[1] for row in told[1]},
-            holders={(kind, key): holder for kind, key, holder in keys[-1]} if len(keys) > 1 else {},
+            holders={(kind, key): holder for kind, key, holder in keys[-1]} if locks else {},
         )
 
-    def presume(self) -> Found | None:
+    async def _claim(self, selection: Claimable) -> Found:
+        """In one round trip where nothing is paused or limited, else in three."""
+        queue, kinds = selection.queue, selection.kinds
+        keys = sorted(allowance.keys_of(queue, kinds))
+        locked, parameters = next_jobs.claim(queue, kinds, selection.limit)
+        query = _READ.format(locked=locked, stored=_CONTROLLED)
+        # Locks rows only where nothing is controlled: then no other lock follows.
+        _, found = await self._tx.read(
+            (LockOrder.QUEUES, next_jobs.BEFORE, ()), (LockOrder.QUEUES, query, [*parameters, texts(keys)])
+        )
+        permit = None
+        if any(row[1] for row in found):
+            _, controls = await self._tx.read(*control_rows.lock_and_load(keys))
+            now = max(row[control_rows.NOW] for row in controls)
+            permit = allowance.permit(map(control_rows.held, controls), queue, kinds, selection.limit, now)
+            if not permit.kinds:
+                return Found([], self._heard(now), {}, {}, permit)
+            locked, parameters = next_jobs.permitted(queue, permit)
+            query = _READ.format(locked=locked, stored="NULL::json")
+            (found,) = await self._tx.read((LockOrder.ROWS, query, parameters))
+        held = sorted((rows.held(row[2:]) for row in found if row[2] is not None), key=_turn)
+        return Found(held, self._heard(max(row[0] for row in found)), {}, {}, permit)
+
+    def _heard(self, now: datetime) -> datetime:
+        self._clock.hear(now)
+        return now
+
+    def presume(self, starting: Collection[str] = ()) -> Found | None:
         """Nothing is there; what time it is must be known."""
         now = self._clock.now()
-        return None if now is None else Found(held=[], now=now, stored={}, holders={})
+        if now is None:
+            return None
+        self._starting = starting
+        return Found(held=[], now=now, stored={}, holders={})
 
     async def write(self, changes: Changes) -> None:
         """Write everything in one statement."""
@@ -220,7 +259,12 @@ class PostgresWriting:
         parts = [head, *_parts(changes)]
         statement = "WITH " + ", ".join(text for text, _ in parts) + " SELECT base FROM head"  # noqa: S608 - constants
         step = (LockOrder.HEAD, statement, [*chain.from_iterable(told for _, told in parts)])
-        self._tx.finish(*_free_keys(changes.rows, known), step, events=changes.events)
+        guard = _guard(self._starting)
+        self._tx.finish(*guard, *_free_keys(changes.rows, known), step, events=changes.events)
+
+
+def _guard(starting: Collection[str]) -> list[Step]:
+    return control_rows.none_active(starting) if starting else []
 
 
 def _lock_keys(known: Known) -> list[Step]:
@@ -239,19 +283,17 @@ def _free_keys(changed: Sequence[tuple[Held, int]], known: tuple[int, int]) -> l
     return [(LockOrder.HEAD, _FREE_KEYS, parameters)]
 
 
-def _selected(selection: Selection) -> tuple[str, list[Parameter]]:
+def _selected(selection: ById | Overdue) -> tuple[str, list[Parameter]]:
     match selection:
         case ById(ids):
             return _BY_ID, [plain(sorted(set(ids)))]
-        case Claimable(queue, kinds, limit):
-            return next_jobs.claim(queue, kinds, limit)
         case Overdue(due, limit):
             return _OVERDUE[due], [limit]
         case _:
             assert_never(selection)
 
 
-def _in_order(selection: Selection, held: list[Held]) -> list[Held]:
+def _in_order(selection: ById | Overdue, held: list[Held]) -> list[Held]:
     """As the selection wants them.
 
     The order in which jobs are locked and cut off says nothing of the order of the rows: that follows from the plan of
@@ -260,8 +302,6 @@ def _in_order(selection: Selection, held: list[Held]) -> list[Held]:
     match selection:
         case ById():  # looked up by id
             return held
-        case Claimable():
-            return sorted(held, key=_turn)
         case Overdue():
             return sorted(held, key=_id_of)
         case _:
@@ -287,6 +327,8 @@ def _parts(changes: Changes) -> Iterable[tuple[str, Sequence[Parameter]]]:
         yield _update_jobs(changing), _columns((*_ALWAYS, *changing), old, changes)
     if changes.outcomes:
         yield _OUTCOMES, _outcome_parameters(changes.outcomes)
+    if changes.paid:
+        yield control_rows.PAID, [texts(changes.paid), plain(changes.paid.values())]
     counts = {key: n for key, n in sorted(changes.counts.items()) if n}
     if counts:
         yield (

@@ -4,27 +4,21 @@ Claims share one lock, changes take it alone: no job starts after the commit of 
 before is missing from a count under a limit.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 
 from jobplane.chassis.journal import LockOrder, Transaction
-from jobplane.contracts.queues import LimitQueue, LimitsSet, Pause, PauseQueue, ResumeQueue
+from jobplane.contracts.queues import LimitQueue, PauseQueue, ResumeQueue
+from jobplane.jobs import control_rows
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.directives import Rule, Ruling
 from jobplane.jobs.queue import Control, Meta, Target, decide, evolve, told
 from jobplane.jobs.wishes import Directive
 
-_LOCK: Final = "5186, 1"
-"""Two numbers, as advisory locks want them; unique keys are locked by one."""
-SHARE: Final = f"pg_advisory_xact_lock_shared({_LOCK})"
-"""What everybody who starts jobs locks before looking at a control."""
-# A replica that stands still in the middle of a claim must not keep all the others from starting jobs behind this.
-_ALONE: Final = f"SELECT set_config('lock_timeout', '1s', true), pg_advisory_xact_lock({_LOCK})"
-COLUMNS: Final = "sort, name, version, paused::text, limits::text"
-_LOAD: Final = f"SELECT {COLUMNS} FROM queue_control WHERE key = %s FOR UPDATE"  # noqa: S608 - constants
+_LOAD: Final = f"SELECT {control_rows.COLUMNS} FROM queue_control WHERE key = %s FOR UPDATE"  # noqa: S608 - constants
 # Other limits begin with a full burst.
 _SAVE: Final = """
 INSERT INTO queue_control AS c (key, sort, name, version, paused, limits) VALUES (%s, %s, %s, %s, %s::json, %s::json)
@@ -46,7 +40,7 @@ async def rule(tx: Transaction, directive: Directive, now: datetime) -> Ruling |
         raise TypeError(command)
     target = Target.of(command)
     tx.locking(LockOrder.QUEUES)
-    await tx.conn.execute(_ALONE)
+    await tx.conn.execute(control_rows.ALONE)
     before = await _load(tx.conn, target)
     event = decide(command, before)
     if isinstance(event, Rejected):
@@ -55,7 +49,8 @@ async def rule(tx: Transaction, directive: Directive, now: datetime) -> Ruling |
     after = evolve(before, event, Meta(before.version + 1, now, cause.actor, cause.reason))
     await _save(tx.conn, after, limited=before.limits != after.limits)
     facts = told(after, await running(tx.conn, target)).model_dump(mode="json")
-    return Ruling(target.stream_id, before.version, [event], facts)
+    wakes = [] if isinstance(command, PauseQueue) else await _wakes(tx.conn, target)
+    return Ruling(target.stream_id, before.version, [event], facts, wakes)
 
 
 RULES: Final[Mapping[type[PauseQueue | ResumeQueue | LimitQueue], Rule]] = dict.fromkeys(
@@ -64,26 +59,22 @@ RULES: Final[Mapping[type[PauseQueue | ResumeQueue | LimitQueue], Rule]] = dict.
 """Who decides about these commands."""
 
 
+async def _wakes(conn: AsyncConnection[Any], target: Target) -> list[str]:
+    """The queues where more may start now."""
+    if target.queue is not None:
+        return [target.queue]
+    return [row[0] for row in await (await conn.execute(_WITH_WORK)).fetchall()]
+
+
 async def running(conn: AsyncConnection[Any], target: Target) -> int:
     """How many jobs of it run."""
     row = await (await conn.execute(_RUNNING[target.sort], (target.name,))).fetchone()
     return 0 if row is None else int(row[0])
 
 
-def control(row: Sequence[Any]) -> Control:
-    """The control in the columns `COLUMNS`."""
-    sort, name, version, paused, limits = row
-    return Control(
-        Target(sort, name),
-        version,
-        None if paused is None else Pause.model_validate_json(paused),
-        None if limits is None else LimitsSet.model_validate_json(limits),
-    )
-
-
 async def _load(conn: AsyncConnection[Any], target: Target) -> Control:
     row = await (await conn.execute(_LOAD, (target.key,))).fetchone()
-    return Control(target) if row is None else control(row)
+    return Control(target) if row is None else control_rows.control(row)
 
 
 async def _save(conn: AsyncConnection[Any], after: Control, *, limited: bool) -> None:

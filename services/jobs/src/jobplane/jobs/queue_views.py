@@ -9,7 +9,7 @@ from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import Position
 from jobplane.contracts.queries import OneKind, OneQueue
 from jobplane.contracts.queues import QueueControl, QueueList, QueueView
-from jobplane.jobs import queue_control
+from jobplane.jobs import control_rows, queue_control
 from jobplane.jobs.queue import Control, Target, told
 
 _MOST_COUNTED: Final = 1000
@@ -30,7 +30,7 @@ OLDEST: Final = """(
 _QUEUES: Final = f"""
 SELECT c.queue, c.pending, c.running,
     (SELECT count(*) FROM (SELECT FROM job WHERE queue = c.queue AND ready LIMIT {_MOST_COUNTED + 1}) AS ready),
-    CASE WHEN c.pending > 0 THEN {OLDEST} END, {queue_control.COLUMNS}
+    CASE WHEN c.pending > 0 THEN {OLDEST} END, {control_rows.COLUMNS}
 FROM (
     SELECT queue, coalesce(sum(n) FILTER (WHERE status = 'PENDING'), 0)::bigint AS pending,
         coalesce(sum(n) FILTER (WHERE status = 'RUNNING'), 0)::bigint AS running
@@ -41,7 +41,7 @@ FROM (
 ) AS c LEFT JOIN queue_control ON key = 'queue:' || c.queue ORDER BY c.queue
 """  # noqa: S608 - constants
 _KINDS: Final = f"""
-SELECT {queue_control.COLUMNS} FROM queue_control WHERE sort = 'kind' AND (name = %s OR (%s::text IS NULL AND active))
+SELECT {control_rows.COLUMNS} FROM queue_control WHERE sort = 'kind' AND (name = %s OR (%s::text IS NULL AND active))
 ORDER BY name
 """  # noqa: S608 - constants
 
@@ -58,7 +58,7 @@ class QueueViews:
             await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             head = await (await conn.execute("SELECT pos FROM journal_head")).fetchone()
             queues = [_view(row) for row in await (await conn.execute(_QUEUES, (None, None))).fetchall()]
-            found = [queue_control.control(row) for row in await (await conn.execute(_KINDS, (None, None))).fetchall()]
+            found = [control_rows.control(row) for row in await (await conn.execute(_KINDS, (None, None))).fetchall()]
             kinds = [told(item, await queue_control.running(conn, item.target)) for item in found]
         return QueueList(queues=queues, kinds=kinds, position=Position(head[0] if head else 0))
 
@@ -80,13 +80,13 @@ class QueueViews:
         target = Target("kind", query.kind)
         async with self._pool.connection() as conn:
             row = await (await conn.execute(_KINDS, (query.kind, query.kind))).fetchone()
-            found = Control(target) if row is None else queue_control.control(row)
+            found = Control(target) if row is None else control_rows.control(row)
             return told(found, await queue_control.running(conn, target))
 
 
 def _view(row: Sequence[Any]) -> QueueView:
     queue, pending, running, due, oldest_at, *columns = row
-    found = Control(Target("queue", queue)) if columns[0] is None else queue_control.control(columns)
+    found = Control(Target("queue", queue)) if columns[0] is None else control_rows.control(columns)
     return QueueView(
         **told(found, running).model_dump(),
         pending=pending,

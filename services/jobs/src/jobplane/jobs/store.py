@@ -1,6 +1,6 @@
 """What the ledger asks of whatever keeps the jobs: lock and read in one go, write in one go, all or nothing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Protocol
 from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus
+from jobplane.jobs.allowance import Permit
 from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
@@ -65,6 +66,8 @@ class Known:
     """That a job to create wants."""
     retried: Sequence[JobId] = ()
     """Jobs that may take their unique key again."""
+    starting: Collection[str] = ()
+    """Keys of the queues and kinds of jobs that are to start as they are made: see `Controlled`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class Found:
     """Outcomes of commands that were decided before, by command id."""
     holders: Mapping[UniqueKey, JobId]
     """Who holds the unique keys that were asked for."""
+    permit: Permit | None = None
+    """What may start, of a claim where something is paused or limited."""
 
 
 @dataclass(slots=True)
@@ -92,6 +97,12 @@ class Changes:
     """Command id, outcome, and the offset of its event if it has one; sorted by id."""
     counts: Mapping[tuple[str, JobStatus], int] = field(default_factory=dict)
     """How much the counter of a queue and a status moves."""
+    paid: Mapping[str, datetime] = field(default_factory=dict)
+    """Until when the rates of limited queues and kinds are paid for, by key."""
+
+
+class Controlled(Exception):
+    """Jobs were to start as they are made, but their queue or kind is paused or limited: nothing was written."""
 
 
 class Writing(Protocol):
@@ -104,7 +115,7 @@ class Writing(Protocol):
     async def read(self, selection: Selection, known: Known) -> Found:
         """Lock and look up."""
 
-    def presume(self) -> Found | None:
+    def presume(self, starting: Collection[str] = ()) -> Found | None:
         """Instead of `read`: nothing is there of what will be written, so nothing is locked and nothing looked up.
 
         Where that is wrong, the block raises `UniqueViolation`: repeat it with `read`. None: read, this time.

@@ -30,6 +30,7 @@ from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
 from jobplane.jobs import (
     beats,
     dead_letters,
+    freed,
     leases,
     planner,
     pruner,
@@ -166,6 +167,8 @@ class Wiring:
         self._search_index = search_index.SearchIndex(pool, settings.redaction)
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
+        self._freed = freed.Freed(pool)
+        self._freeing = Loop("limits", self._freed.run_once, freed.EVERY_S)
         self._running, self._planning = self._bulk_loops()
         self._loops = [*self._make_loops(), self._running, self._planning]
 
@@ -233,6 +236,7 @@ class Wiring:
         served = rescuer.BeatService(self._pool, self._bus_answers, lease_ms=self._settings.lease_ms)
         return [
             self._scheduling,
+            self._freeing,
             Loop("beat service", served.run_once, served.every_s),
             Loop("rescuer", rescuer.Rescuer(self._ledger, self._pool).run_once, rescuer.EVERY_S),
             Loop("search index", self._search_index.run_once, search_index.EVERY_S),
@@ -260,15 +264,21 @@ class Wiring:
 
     def _after_commit(self, settled: Sequence[Settled]) -> None:
         self._effects.after_commit(settled)
+        for queue in self._freed.queues(settled):
+            self._effects.wake(queue)
         measure(settled)
         waits = [wait for wait in map(waiting, settled) if wait is not None]
         if waits:
             self._scheduler.expect(min(waits))
 
-    def _after_directive(self, directive: Directive, _ruling: Ruling) -> None:
+    def _after_directive(self, directive: Directive, ruling: Ruling) -> None:
         if isinstance(directive.command, OperationCommand):
             self._planning.nudge()
             self._running.nudge()
+        else:
+            self._freeing.nudge()
+        for queue in ruling.wakes:
+            self._effects.wake(queue)
 
     def _run_again(self, wait_s: float) -> None:
         asyncio.get_running_loop().call_later(wait_s, self._running.nudge)
