@@ -52,6 +52,8 @@ def lock_and_load(keys: Collection[str]) -> list[Step]:
 
 def none_active(keys: Collection[str]) -> list[Step]:
     """Fails the transaction by a division by zero if one of these is paused or limited."""
+    if not keys:
+        return []
     listed = texts(sorted(keys))
     return [(LockOrder.QUEUES, f"SELECT {SHARE}", []), (LockOrder.QUEUES, _NONE_ACTIVE, [listed])]
 

@@ -204,7 +204,9 @@ class PostgresWriting:
             parameters = [*parameters, plain(known.command_ids)]
         query = _READ.format(locked=locked, stored=_STORED if known.command_ids else "NULL::json")
         locks = _lock_keys(known)
-        *keys, found = await self._tx.read(*_guard(known.starting), *locks, (LockOrder.ROWS, query, parameters))
+        *keys, found = await self._tx.read(
+            *control_rows.none_active(known.starting), *locks, (LockOrder.ROWS, query, parameters)
+        )
         now = max(row[0] for row in found)
         self._clock.hear(now)
         return Found(
@@ -226,9 +228,7 @@ class PostgresWriting:
         )
         permit = None
         if any(row[1] for row in found):
-            _, controls = await self._tx.read(*control_rows.lock_and_load(keys))
-            now = max(row[control_rows.NOW] for row in controls)
-            permit = allowance.permit(map(control_rows.held, controls), queue, kinds, selection.limit, now)
+            permit, now = await self._permit(selection, keys)
             if not permit.kinds:
                 return Found([], self._heard(now), {}, {}, permit)
             locked, parameters = next_jobs.permitted(queue, permit)
@@ -236,6 +236,12 @@ class PostgresWriting:
             (found,) = await self._tx.read((LockOrder.ROWS, query, parameters))
         held = sorted((rows.held(row[2:]) for row in found if row[2] is not None), key=_turn)
         return Found(held, self._heard(max(row[0] for row in found)), {}, {}, permit)
+
+    async def _permit(self, selection: Claimable, keys: Sequence[str]) -> tuple[allowance.Permit, datetime]:
+        _, controls = await self._tx.read(*control_rows.lock_and_load(keys))
+        now = max(row[control_rows.NOW] for row in controls)
+        held = map(control_rows.held, controls)
+        return allowance.permit(held, selection.queue, selection.kinds, selection.limit, now), now
 
     def _heard(self, now: datetime) -> datetime:
         self._clock.hear(now)
@@ -259,12 +265,8 @@ class PostgresWriting:
         parts = [head, *_parts(changes)]
         statement = "WITH " + ", ".join(text for text, _ in parts) + " SELECT base FROM head"  # noqa: S608 - constants
         step = (LockOrder.HEAD, statement, [*chain.from_iterable(told for _, told in parts)])
-        guard = _guard(self._starting)
+        guard = control_rows.none_active(self._starting)
         self._tx.finish(*guard, *_free_keys(changes.rows, known), step, events=changes.events)
-
-
-def _guard(starting: Collection[str]) -> list[Step]:
-    return control_rows.none_active(starting) if starting else []
 
 
 def _lock_keys(known: Known) -> list[Step]:
