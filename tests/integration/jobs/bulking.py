@@ -23,8 +23,10 @@ from jobplane.jobs.directives import Directives
 from jobplane.jobs.operation_views import OperationViews
 from jobplane.jobs.operations import Operations
 from jobplane.jobs.outcomes import Stored
-from jobplane.jobs.planner import Planner
+from jobplane.jobs.planner import ByFilter, Planner
+from jobplane.jobs.redaction import DEFAULT_KEYS, Redaction
 from jobplane.jobs.runner import Runner
+from jobplane.jobs.search_index import SearchIndex
 from jobplane.jobs.wishes import Cause, Delivered, Directive
 from tests.integration.jobs.driving import ADMIN
 from tests.integration.jobs.wishing import command_terms
@@ -35,10 +37,12 @@ class Bulk:
 
     def __init__(self, pool: AsyncConnectionPool, *, reason_over: int = 100) -> None:
         self.journal = Journal(pool)
-        self.operations = Operations(reason_over)
+        index = SearchIndex(pool, Redaction.of(DEFAULT_KEYS.split(",")))
+        matching = ByFilter(Redaction.of(DEFAULT_KEYS.split(",")), self.journal, index)
+        self.operations = Operations(reason_over, matching.drift)
         self.directives = Directives(self.journal, Tally(), self.operations.rules)
         self.carried: list[Carried] = []
-        self.planner = Planner(self.journal, self.operations, lambda: None)
+        self.planner = Planner(self.journal, self.operations, lambda: None, matching)
         self.runner = Runner(self.journal, self.operations, self.carried.append)
         self.views = OperationViews(pool)
 
@@ -49,7 +53,7 @@ class Bulk:
 
     async def request(self, action: BulkAction, ids: list[str], *, reason: str | None = "a test", **more: Any) -> str:
         """Ask for an operation on these jobs; gives its id."""
-        told: dict[str, Any] = {"operation_id": new_id(), "action": action, "ids": ids, "then_run": True}
+        told: dict[str, Any] = {"operation_id": new_id(), "action": action, "ids": ids or None, "then_run": True}
         wanted = PlanOperation(**(told | more))
         stored = await self.ask(wanted, reason=reason)
         assert stored.status == "done", stored

@@ -14,9 +14,12 @@ from jobplane.chassis.ids import new_id
 from jobplane.contracts.commands import CancelJob
 from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.contracts.ids import JobId
+from jobplane.contracts.job_filter import JobFilter, PayloadIs, PayloadValue, Words
+from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.operations import (
     BulkAction,
     BulkEdit,
+    Drift,
     ListOperations,
     OneOperation,
     OperationStatus,
@@ -257,6 +260,41 @@ async def test_a_repeated_request_makes_one_operation(bulk: Bulk, ledger: Ledger
     )
     assert (await bulk.ask(wanted)).facts["operation_id"] == wanted.operation_id
     assert (await bulk.ask(wanted)).code == "operation_exists"
+
+
+async def test_a_filter_selects_when_it_is_planned_and_the_run_says_what_has_changed_since(
+    bulk: Bulk, ledger: Ledger, database: Database
+) -> None:
+    ids = await create(ledger, 3, queue="drifting")
+    wanted = JobFilter(queue=("drifting",), status=(JobStatus.PENDING,)).model_dump(mode="json", exclude_defaults=True)
+    operation = await bulk.request(BulkAction.CANCEL, [], filter=wanted, then_run=False)
+    assert (await bulk.finish(operation)).total == 3
+    late = await create(ledger, 2, queue="drifting")
+    await ledger.settle([wishing.command(CancelJob(job_id=JobId(ids[0])))])
+    refused = await bulk.ask(RunOperation(operation_id=operation, max_drift=2))
+    assert (refused.code, refused.facts["added"], refused.facts["gone"]) == ("plan_drifted", 2, 1)
+    await bulk.ask(RunOperation(operation_id=operation, max_drift=3))
+    shown = await bulk.finish(operation)
+    assert shown.drift == Drift(added=2, gone=1)
+    assert (shown.done, shown.codes) == (2, {"job_finished": 1})
+    assert statuses(database, late) == {"PENDING": 2}
+
+
+async def test_a_search_by_text_finds_what_bulk_operations_changed(bulk: Bulk, ledger: Ledger) -> None:
+    jobs = [(await wishing.failed(ledger, queue="told")).id for _ in range(2)]
+    failed = JobFilter(error=(Words(text="ValueError"),), queue=("told",))
+    told = failed.model_dump(mode="json", exclude_defaults=True)
+    done = await bulk.finish(await bulk.request(BulkAction.RETRY, [], filter=told))
+    assert (done.done, sorted(done.sample)) == (2, sorted(jobs))
+    again = await bulk.finish(await bulk.request(BulkAction.CANCEL, [], filter=told))
+    assert again.total == 0, "their errors are cleared"
+
+
+async def test_a_filter_that_nobody_may_use_fails_the_plan(bulk: Bulk) -> None:
+    asked = PayloadIs(path=("password",), values=(PayloadValue(text="x"),))
+    secret = JobFilter(payload=(asked,)).model_dump(mode="json", exclude_defaults=True)
+    shown = await bulk.finish(await bulk.request(BulkAction.CANCEL, [], filter=secret))
+    assert (shown.status, shown.code) == (OperationStatus.FAILED, "field_redacted")
 
 
 async def test_lists_are_newest_first_and_page_by_page(bulk: Bulk, ledger: Ledger) -> None:

@@ -3,20 +3,24 @@
 One transaction makes a whole plan; a planner that dies leaves nothing, and the next one begins anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 
 from jobplane.chassis.journal import Journal, Transaction
+from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import Position
-from jobplane.contracts.operations import Breakdown, BulkAction, JobsChanged, OperationStatus
-from jobplane.jobs import operation_rows
-from jobplane.jobs.bulk import Operation, Planned
+from jobplane.contracts.job_filter import JobFilter
+from jobplane.contracts.operations import Breakdown, BulkAction, Drift, JobsChanged, OperationStatus
+from jobplane.jobs import operation_rows, search_sql
+from jobplane.jobs.bulk import GiveUp, Operation, Planned
 from jobplane.jobs.bulk_actions import REFUSES
 from jobplane.jobs.chunks import MOST, SHARD
 from jobplane.jobs.operations import Operations
+from jobplane.jobs.redaction import Redaction
+from jobplane.jobs.search_index import SearchIndex
 
 log = structlog.get_logger()
 
@@ -72,6 +76,13 @@ SELECT (SELECT pos FROM journal_head), (SELECT count(*) FROM chosen),
     (SELECT json_agg(json_build_array(by_what, word, n)) FROM most),
     (SELECT array_agg(id) FROM (SELECT id FROM chosen ORDER BY id DESC LIMIT %s) AS newest)
 """
+_DRIFT: Final = """
+WITH fits AS MATERIALIZED (SELECT id FROM ({wanted}) AS wanted), planned AS MATERIALIZED (
+    SELECT unnest(job_ids) AS id FROM plan_chunk WHERE operation_id = %s
+)
+SELECT (SELECT count(*) FROM (SELECT id FROM fits EXCEPT SELECT id FROM planned) AS added),
+    (SELECT count(*) FROM (SELECT id FROM planned EXCEPT SELECT id FROM fits) AS gone)
+"""
 _NOTE: Final = """
 UPDATE operation SET ids = NULL, breakdown = %s::json, sample = %s::uuid[], chunks = %s, chunk_size = %s WHERE id = %s
 """
@@ -91,7 +102,44 @@ class Selection:
     parameters: Sequence[object]
 
 
-SelectByFilter = Callable[[Operation], Selection]
+Matching = Callable[[JobFilter], Awaitable[Selection]]
+"""The jobs that match, once whatever must be known for that is known; raises `Refused` for what nobody may search."""
+
+
+def by_filter(wanted: JobFilter, redaction: Redaction) -> tuple[str, list[object], bool]:
+    """The query of the ids that match, its parameters, and whether the index of the search must be up to date."""
+    found = search_sql.matching(wanted, redaction)
+    return found.text, found.parameters, found.needs_index
+
+
+class ByFilter:
+    """Selects by a filter; see `Matching`."""
+
+    def __init__(self, redaction: Redaction, journal: Journal, index: SearchIndex) -> None:
+        self._redaction = redaction
+        self._journal = journal
+        self._index = index
+
+    async def __call__(self, wanted: JobFilter) -> Selection:
+        """The jobs that match.
+
+        Raises:
+            Refused: `field_redacted`.
+        """
+        text, parameters, needs_index = by_filter(wanted, self._redaction)
+        if needs_index:
+            await self._index.reach((await self._journal.figures()).position)
+        query = f"SELECT found.id, NULL::integer AS expected, NULL::json AS edit FROM ({text}) AS found"  # noqa: S608 - ours
+        return Selection(query, parameters)
+
+    async def drift(self, tx: Transaction, state: Operation) -> Drift | None:
+        """How the set of jobs that match has changed since it was planned."""
+        if state.filter is None:
+            return None
+        selection = await self(JobFilter.model_validate(state.filter))
+        query = _DRIFT.format(wanted=selection.query)
+        row = await (await tx.conn.execute(query, (*selection.parameters, state.id))).fetchone()
+        return None if row is None else Drift(added=row[0], gone=row[1])
 
 
 class Planner:
@@ -102,10 +150,12 @@ class Planner:
         journal: Journal,
         operations: Operations,
         started: Callable[[], None],
+        matching: Matching,
     ) -> None:
         self._journal = journal
         self._operations = operations
         self._started = started
+        self._matching = matching
 
     async def run_once(self) -> int:
         """Plan what waits; gives how many plans were made."""
@@ -135,7 +185,10 @@ class Planner:
         state = await operation_rows.load(tx.conn, operation_id, lock=False)
         if begun is None or not begun[1] or state is None or state.status is not OperationStatus.PLANNING:
             return None
-        selection = self._selection(state)
+        try:
+            selection = await self._selection(state)
+        except Refused as error:
+            return await self._operations.proceed(tx, operation_id, GiveUp(error.code, error.detail))
         size = MOST if state.rate is None else max(1, min(MOST, int(state.rate)))
         query = plan_statement(state.action, selection.query)
         parameters = (operation_id, *selection.parameters, size, _GROUPS, SAMPLE)
@@ -151,9 +204,11 @@ class Planner:
         await tx.conn.execute(_NOTE, (breakdown.model_dump_json(), sample, chunks, size, operation_id))
         return evolved
 
-    def _selection(self, state: Operation) -> Selection:
+    async def _selection(self, state: Operation) -> Selection:
         if state.undo_of is not None:
             return Selection(_EDITED if state.action is BulkAction.EDIT else _DONE, (state.undo_of,))
+        if state.filter is not None:
+            return await self._matching(JobFilter.model_validate(state.filter))
         return Selection(_NAMED, (state.id,))
 
 

@@ -53,6 +53,7 @@ from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.measures import measure
 from jobplane.jobs.operation_views import OperationViews
 from jobplane.jobs.operations import Operations
+from jobplane.jobs.planner import ByFilter
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.search import Search
 from jobplane.jobs.settings import Settings
@@ -140,7 +141,9 @@ class Wiring:
             reports.Reports(self._ledger),
             self._effects,
         )
-        self._operations = Operations(settings.bulk_reason_over)
+        self._search_index = search_index.SearchIndex(pool, settings.redaction)
+        self._matching = ByFilter(settings.redaction, journal, self._search_index)
+        self._operations = Operations(settings.bulk_reason_over, self._matching.drift)
         rules = self._operations.rules
         for command, rule in queue_control.RULES.items():
             rules[command] = rule
@@ -164,7 +167,6 @@ class Wiring:
             subject_of=subject_of,
             relayed=lambda: self._relay.relayed,
         )
-        self._search_index = search_index.SearchIndex(pool, settings.redaction)
         self._scheduler = scheduler.Scheduler(pool, self._effects.wake, self._schedule_again)
         self._scheduling = Loop("scheduler", self._scheduler.run_once, scheduler.EVERY_S)
         self._freed = freed.Freed(pool)
@@ -249,7 +251,7 @@ class Wiring:
         """The loop that carries operations out, and the one that plans them."""
         run = runner.Runner(self._journal, self._operations, self._effects.after_chunk, self._run_again)
         running = Loop("bulk runner", run.run_once, runner.EVERY_S)
-        plan = planner.Planner(self._journal, self._operations, running.nudge)
+        plan = planner.Planner(self._journal, self._operations, running.nudge, self._matching)
         return running, Loop("bulk planner", plan.run_once, planner.EVERY_S)
 
     async def _bus_answers(self) -> bool:

@@ -11,27 +11,36 @@ SELECT coalesce((SELECT position FROM checkpoint WHERE name = 'audit.' || %(stre
     (SELECT halted FROM checkpoint WHERE name = 'audit.' || %(stream)s)
 """
 _END: Final[LiteralString] = "SELECT position FROM audit_head"
+# A chunk of a bulk operation has an entry for each job.
+_ENTRIES_OF_EVENT: Final[LiteralString] = """
+CASE WHEN type = 'operation.jobs_changed.v1' THEN json_array_length(data -> 'items') ELSE 1 END
+"""
 # Hashes of the columns that both sides copy; equal sums over a page are equal pages, without moving its rows.
-_OF_EVENTS: Final[LiteralString] = """
+_OF_EVENTS: Final[LiteralString] = f"""
 SELECT count(*), coalesce(sum(hashtextextended(
-    concat_ws('|', pos, coalesce(command_id::text, '-'), correlation_id, at), 0
+    concat_ws('|', pos, coalesce(command_id::text, '-'), correlation_id, at, {_ENTRIES_OF_EVENT}), 0
 )), 0)
 FROM event
 WHERE pos > %(low)s AND pos <= %(high)s
-"""
+"""  # noqa: S608 - constants
 _OF_ENTRIES: Final[LiteralString] = """
 SELECT count(*), coalesce(sum(hashtextextended(
-    concat_ws('|', source_position, coalesce(command_id::text, '-'), correlation_id, at), 0
+    concat_ws('|', source_position, coalesce(command_id::text, '-'), correlation_id, at, n), 0
 )), 0)
-FROM audit_log
-WHERE source = %(stream)s::audit_source AND source_position > %(low)s AND source_position <= %(high)s AND index = 0
+FROM (
+    SELECT source_position, command_id, correlation_id, at, count(*) AS n FROM audit_log
+    WHERE source = %(stream)s::audit_source AND source_position > %(low)s AND source_position <= %(high)s
+    GROUP BY source_position, command_id, correlation_id, at
+) AS entry
 """
-_EVENTS: Final[LiteralString] = """
-SELECT pos, coalesce(command_id::text, '-'), correlation_id, at FROM event WHERE pos > %(low)s AND pos <= %(high)s
-"""
+_EVENTS: Final[LiteralString] = f"""
+SELECT pos, coalesce(command_id::text, '-'), correlation_id, at, {_ENTRIES_OF_EVENT} FROM event
+WHERE pos > %(low)s AND pos <= %(high)s
+"""  # noqa: S608 - constants
 _ENTRIES: Final[LiteralString] = """
-SELECT source_position, coalesce(command_id::text, '-'), correlation_id, at FROM audit_log
-WHERE source = %(stream)s::audit_source AND source_position > %(low)s AND source_position <= %(high)s AND index = 0
+SELECT source_position, coalesce(command_id::text, '-'), correlation_id, at, count(*) FROM audit_log
+WHERE source = %(stream)s::audit_source AND source_position > %(low)s AND source_position <= %(high)s
+GROUP BY source_position, command_id, correlation_id, at
 """
 _DEAD: Final[LiteralString] = """
 SELECT position FROM dead_event WHERE stream = %(stream)s::text AND position > %(low)s AND position <= %(high)s

@@ -19,8 +19,26 @@ ORDER BY stream_id OFFSET %(size)s LIMIT 1
 """
 _COUNT: Final[LiteralString] = "SELECT count(*) FROM event WHERE stream_id > %(low)s AND stream_id <= %(high)s"
 _SINCE: Final[LiteralString] = """
-SELECT array_agg(DISTINCT stream_id)::text[] FROM event WHERE pos > %s AND pos <= %s AND type LIKE 'job.%%'
+SELECT array_agg(DISTINCT coalesce((item ->> 'job')::uuid, stream_id))::text[]
+FROM event LEFT JOIN LATERAL json_array_elements(
+    CASE WHEN type = 'operation.jobs_changed.v1' THEN data -> 'items' END
+) AS item ON true
+WHERE pos > %s AND pos <= %s AND (type LIKE 'job.%%' OR type = 'operation.jobs_changed.v1')
 """
+# A chunk of a bulk operation tells of many jobs; which chunks tell of a job, its row knows. Where that is wrong, the
+# history has a gap, which is a violation.
+EVENTS: Final[LiteralString] = """event_of_job AS (
+    SELECT stream_id, version, pos, type, data FROM event WHERE {streams} AND type LIKE 'job.%%'
+    UNION ALL
+    SELECT job.id, (item ->> 'version')::int, event.pos, event.data ->> 'type',
+        ((event.data -> 'shared')::jsonb || item::jsonb)::json
+    FROM (SELECT DISTINCT unnest(bulk_positions) AS pos FROM job WHERE {jobs}) AS chunk
+        JOIN event ON event.pos = chunk.pos AND event.type = 'operation.jobs_changed.v1'
+        CROSS JOIN LATERAL json_array_elements(event.data -> 'items') AS item
+        JOIN job ON job.id = (item ->> 'job')::uuid AND event.pos = ANY(job.bulk_positions)
+    WHERE {ids}
+)"""
+"""The events of the jobs of a page, wherever they are told; for `with_scope`."""
 
 Scope = Mapping[str, Any]
 """`low` and `high` bound the stream ids; or `ids` names them, and the bounds mean nothing."""
@@ -60,6 +78,12 @@ async def _touched(sources: Sources, tally: Tally) -> AsyncIterator[tuple[AsyncC
             if row is not None and row[0]:
                 yield conn, {"ids": row[0]}
         tally.advance(end - start)
+
+
+def with_scope(query: LiteralString, scope: Scope) -> LiteralString:
+    """The query about the jobs of a page."""
+    whole = query.replace("{streams}", of_scope(scope, "stream_id")).replace("{jobs}", of_scope(scope, "id"))
+    return whole.replace("{ids}", of_scope(scope, "job.id"))
 
 
 def of_scope(scope: Scope, column: LiteralString) -> LiteralString:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final, LiteralString
 
-from jobplane.cli.verify.histories import of_scope, scopes
+from jobplane.cli.verify.histories import EVENTS, scopes, with_scope
 from jobplane.cli.verify.sources import Sources
 from jobplane.cli.verify.verdict import Tally
 
@@ -11,8 +11,8 @@ _COMPARED: Final = ("version", "position", "status", "run", "attempt", "orphanin
 """Columns that follow from the events alone; the order of both halves of a row of `_ROWS`."""
 
 # What each event does to a job: docs/state_machine.md, and for attempt, orphanings and stop the body of the event.
-_ROWS: Final[LiteralString] = """
-WITH told AS (
+_ROWS: Final[LiteralString] = f"""
+WITH {EVENTS}, told AS (
     SELECT stream_id, count(*) AS events, max(version) AS version, max(pos) AS position,
         (array_agg(data ->> 'after' ORDER BY version DESC))[1] AS status,
         coalesce(max((data ->> 'run')::int) FILTER (WHERE type = 'job.started.v1'), 0) AS run,
@@ -42,8 +42,8 @@ WITH told AS (
         (array_agg(type = 'job.force_run.v1' ORDER BY version DESC) FILTER (WHERE type IN (
             'job.created.v1', 'job.started.v1', 'job.cancelled.v1', 'job.force_run.v1'
         ) OR data -> 'now' ->> 'run_at' IS NOT NULL))[1] AS forced
-    FROM event WHERE {streams} AND type LIKE 'job.%%' GROUP BY stream_id
-), kept AS (SELECT * FROM job WHERE {jobs})
+    FROM event_of_job GROUP BY stream_id
+), kept AS (SELECT * FROM job WHERE {{jobs}})
 SELECT coalesce(kept.id, told.stream_id), told.events,
     kept.version, kept.position, kept.status, kept.run, kept.attempt, kept.orphanings, kept.queue, kept.kind,
     kept.stop, kept.forced,
@@ -55,7 +55,7 @@ WHERE (kept.version, kept.position, kept.status, kept.run, kept.attempt, kept.or
     IS DISTINCT FROM (told.version, told.position, told.status, told.run, told.attempt, told.orphanings, told.queue,
     told.kind, told.stop, told.forced) OR told.events <> told.version
 ORDER BY 1 LIMIT 1000
-"""
+"""  # noqa: S608 - constants
 _COUNTERS: Final[LiteralString] = """
 SELECT queue, status, coalesce(kept.n, 0), coalesce(counted.n, 0)
 FROM (SELECT queue, status, sum(n) AS n FROM job_count GROUP BY queue, status) AS kept
@@ -73,7 +73,7 @@ _COUNTER_ADVICE: Final = "Screens show the wrong number: stop the jobs service, 
 async def check(sources: Sources, tally: Tally) -> None:
     """Look at every job, then at the counters, each in one snapshot."""
     async for conn, scope in scopes(sources, tally):
-        query = _ROWS.replace("{streams}", of_scope(scope, "stream_id")).replace("{jobs}", of_scope(scope, "id"))
+        query = with_scope(_ROWS, scope)
         for row in await (await conn.execute(query, scope)).fetchall():
             tally.violation(fault(row), f"job {row[0]}", _ROW_ADVICE)
     async with sources.snapshot("jobs") as conn:

@@ -2,12 +2,13 @@
 
 from typing import Final, LiteralString
 
-from jobplane.cli.verify.histories import of_scope, scopes
+from jobplane.cli.verify.histories import EVENTS, scopes, with_scope
 from jobplane.cli.verify.sources import Sources
 from jobplane.cli.verify.verdict import Tally
 
 # A cancel ends the run that it fences; what its worker did then is told once more, by a stop outcome.
-_RUNS: Final[LiteralString] = """
+_RUNS: Final[LiteralString] = f"""
+WITH {EVENTS}
 SELECT stream_id, run, starts, ends, stops FROM (
     SELECT stream_id, data ->> 'run' AS run,
         count(*) FILTER (WHERE type = 'job.started.v1') AS starts,
@@ -16,7 +17,7 @@ SELECT stream_id, run, starts, ends, stops FROM (
         )) AS ends,
         array_agg(pos ORDER BY pos) FILTER (WHERE type IN ('job.stop_confirmed.v1', 'job.finished_anyway.v1')) AS stops,
         count(*) FILTER (WHERE type = 'job.cancelled.v1') AS cancels
-    FROM event WHERE {scope} AND type IN (
+    FROM event_of_job WHERE type IN (
         'job.started.v1', 'job.completed.v1', 'job.failed.v1', 'job.released.v1', 'job.orphaned.v1',
         'job.cancelled.v1', 'job.stop_confirmed.v1', 'job.finished_anyway.v1'
     ) AND data ->> 'run' IS NOT NULL
@@ -24,7 +25,7 @@ SELECT stream_id, run, starts, ends, stops FROM (
 ) AS runs
 WHERE starts <> 1 OR cardinality(ends) > 1 OR cardinality(stops) > 1 OR (stops IS NOT NULL AND cancels = 0)
 ORDER BY stream_id, run LIMIT 1000
-"""
+"""  # noqa: S608 - constants
 
 _ADVICE: Final = (
     "The work of this run may have been done or counted twice: look at the job's history, and report it as a bug."
@@ -34,7 +35,7 @@ _ADVICE: Final = (
 async def check(sources: Sources, tally: Tally) -> None:
     """Look at every run of every job."""
     async for conn, scope in scopes(sources, tally):
-        query = _RUNS.replace("{scope}", of_scope(scope, "stream_id"))
+        query = with_scope(_RUNS, scope)
         for job_id, run, starts, ends, stops in await (await conn.execute(query, scope)).fetchall():
             where = f"job {job_id}, run {run}"
             if starts != 1:

@@ -33,6 +33,7 @@ from jobplane.contracts.operations import (
     StopOperation,
     UndoOperation,
 )
+from jobplane.contracts.search_grammar import LONGEST_QUERY
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import commands
 from jobplane.gateway.answers import Instant, Limit, PageCursor, Reason, ready
@@ -41,6 +42,7 @@ from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate, Terms
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.routes.control import Why, WhyBody
+from jobplane.gateway.searches import filter_of
 from jobplane.gateway.views import Accepted
 from jobplane.gateway.wiring import gateway_of
 
@@ -78,6 +80,10 @@ class BulkWish(Wish):
         default=None, min_length=1, max_length=MOST_IDS, examples=[["01920a3c-7f00-7a00-8000-0123456789ab"]]
     )
     """These jobs; for more, give a filter."""
+    filter: str | None = Field(default=None, max_length=LONGEST_QUERY, examples=["status:failed kind:image.* older:2h"])
+    """All jobs that match this query (the same as `q` of the list); without any condition it needs `all`."""
+    all: bool = False
+    """Every job there is; only then may the filter be empty."""
     edit: Changes | None = None
     """What to change, if that is the action."""
     reason: Reason | None = Field(default=None, examples=["the disk is full no longer"])
@@ -119,7 +125,16 @@ _OF_ONE: Final = ("operation_not_found", "idempotency_key_reused", "not_accepted
 @router.post(
     "/jobs/bulk",
     status_code=202,
-    responses=_BEGUN | may_fail("selector_required", "edit_required", "edit_not_allowed", "payload_not_in_bulk", *_ANY),
+    responses=_BEGUN
+    | may_fail(
+        "selector_required",
+        "selector_ambiguous",
+        "invalid_query",
+        "edit_required",
+        "edit_not_allowed",
+        "payload_not_in_bulk",
+        *_ANY,
+    ),
     summary="Do something to many jobs",
 )
 async def bulk(
@@ -132,12 +147,12 @@ async def bulk(
     """
     if wish.edit is not None and "payload" in wish.edit.model_fields_set:
         raise Refused("payload_not_in_bulk", "Payloads are changed one by one: leave payload out.")
-    if wish.ids is None:
-        raise Refused("selector_required", "Say which jobs: give ids.")
+    wanted = _filter_of(wish)
     command = PlanOperation(
         operation_id=new_id(),
         action=wish.action,
-        ids=[JobId(str(id_)) for id_ in wish.ids],
+        ids=[JobId(str(id_)) for id_ in wish.ids] if wish.ids is not None else None,
+        filter=wanted,
         edit=BulkEdit.model_validate(wish.edit.model_dump(exclude={"payload"})) if wish.edit else None,
         rate=wish.rate,
         then_run=not wish.dry_run,
@@ -259,6 +274,25 @@ async def undo_operation(
     """Make a new operation that does the opposite to each job that is still as this one left it."""
     command = UndoOperation(operation_id=new_id(), undo_of=str(operation_id), rate=wish.rate, then_run=not wish.dry_run)
     return await _begin(request, caller, command, wish, wish.reason, agreed, plan_only=wish.dry_run)
+
+
+def _filter_of(wish: BulkWish) -> dict[str, JsonValue] | None:
+    """The filter as the jobs service takes it.
+
+    Raises:
+        Refused: nobody said which jobs, or said it twice. Misread: the query cannot be understood.
+    """
+    if wish.ids is not None and (wish.filter is not None or wish.all):
+        raise Refused("selector_ambiguous", "Say in one way which jobs: give ids or a filter, not both.")
+    if wish.ids is not None:
+        return None
+    if wish.filter is None and not wish.all:
+        raise Refused("selector_required", "Say which jobs: give ids or a filter.")
+    wanted = filter_of(wish.filter or "")
+    if wanted.is_empty and not wish.all:
+        raise Refused("selector_required", "This filter means every job there is: if you want that, say all: true.")
+    told: dict[str, JsonValue] = wanted.model_dump(mode="json", exclude_defaults=True)
+    return told
 
 
 async def _begin(
