@@ -1,6 +1,6 @@
 """What is decided about a queue, and what each event does to it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -40,6 +40,16 @@ def test_a_pause_tells_who_paused_it_since_when_and_why() -> None:
     paused = after(PAUSE).paused
     assert paused is not None
     assert (paused.at, paused.by, paused.reason, paused.drain) == (NOON, WHO, "because", False)
+
+
+def test_a_pause_that_becomes_a_drain_keeps_since_when_and_why() -> None:
+    paused = after(PAUSE)
+    event = decide(DRAIN, paused)
+    assert not isinstance(event, Rejected)
+    other = Actor(id="account-2", kind=ActorKind.USER)
+    drained = evolve(paused, event, Meta(2, NOON + timedelta(hours=1), other, None)).paused
+    assert drained is not None
+    assert (drained.at, drained.by, drained.reason, drained.drain) == (NOON, WHO, "because", True)
 
 
 def test_a_resumed_queue_keeps_its_limits() -> None:

@@ -129,8 +129,7 @@ def evolve(state: Control, event: AnyQueueEvent, meta: Meta) -> Control:
     """The control after one more event."""
     match event:
         case QueuePaused():
-            paused = Pause(at=meta.at, by=meta.actor, reason=meta.reason, drain=event.drain)
-            return replace(state, version=meta.version, paused=paused)
+            return replace(state, version=meta.version, paused=_paused(state.paused, event, meta))
         case QueueResumed():
             return replace(state, version=meta.version, paused=None)
         case QueueLimited():
@@ -158,6 +157,13 @@ def _state(state: Control, running: int) -> QueueState:
     if not state.paused.drain:
         return QueueState.PAUSED
     return QueueState.DRAINING if running else QueueState.DRAINED
+
+
+def _paused(before: Pause | None, event: QueuePaused, meta: Meta) -> Pause:
+    """A pause that becomes a drain lasts since it began, and keeps its reason unless there is a new one."""
+    if before is None:
+        return Pause(at=meta.at, by=meta.actor, reason=meta.reason, drain=event.drain)
+    return before.model_copy(update={"drain": event.drain, "reason": meta.reason or before.reason})
 
 
 def _limits(after: LimitsFact, meta: Meta) -> LimitsSet | None:
