@@ -342,7 +342,8 @@ HOT = {
     ),
     "history": Hot(
         lambda desk: Histories(desk.pool, desk.model).history(OneJobHistory(job_id=desk.ids[JobStatus.FAILED][0])),
-        {"event_stream_id_version_key", "body_pkey"},
+        {"event_stream_id_version_key", "job_pkey", "event_pkey", "body_pkey"},
+        8,
         8,
     ),
     "counts": Hot(lambda desk: desk.model.stats(), {"job_ready", "job_count_pkey"}, 200, 100),
