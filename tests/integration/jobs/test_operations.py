@@ -11,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import queries
 from jobplane.chassis.ids import new_id
+from jobplane.contracts.actors import Role
 from jobplane.contracts.commands import CancelJob
 from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.contracts.ids import JobId
@@ -32,10 +33,11 @@ from jobplane.contracts.operations import (
     UndoOperation,
 )
 from jobplane.jobs import chunks
+from jobplane.jobs.decider import StopReported
 from jobplane.jobs.ledger import Ledger
 from tests.integration.jobs import wishing
 from tests.integration.jobs.bulking import Bulk
-from tests.integration.jobs.driving import Driver
+from tests.integration.jobs.driving import ADMIN, Driver
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
 from tests.support.servers import Database
 from tests.support.waiting import eventually
@@ -176,6 +178,51 @@ async def test_the_undo_of_a_retry_cancels_only_what_has_not_started(bulk: Bulk,
     await bulk.ask(undo)
     await bulk.finish(undo.operation_id)
     assert await bulk.codes(undo.operation_id) == {jobs[0]: "changed_since", jobs[1]: None}
+
+
+async def test_a_cancel_of_what_ran_is_taken_back_once_its_workers_have_said_that_they_stopped(
+    bulk: Bulk, ledger: Ledger, database: Database
+) -> None:
+    jobs = [(await wishing.create(ledger)).id for _ in range(2)]
+    tokens = [(await wishing.start(ledger, job)).token or "" for job in jobs]
+    done = await bulk.do(BulkAction.CANCEL, list(jobs))
+    await wishing.settle(ledger, wishing.by_worker(StopReported(jobs[0], tokens[0], "cancelled")))
+    shown = await bulk.view(done.id)
+    assert shown.undo is not None
+    assert shown.undo.possible == 2
+    undo = UndoOperation(operation_id=new_id(), undo_of=done.id, then_run=True)
+    await bulk.ask(undo)
+    await bulk.finish(undo.operation_id)
+    assert await bulk.codes(undo.operation_id) == {jobs[0]: None, jobs[1]: "stop_pending"}
+    assert statuses(database, [jobs[0]]) == {"PENDING": 1}
+
+
+async def test_who_runs_the_plan_of_somebody_else_is_who_changes_the_jobs(
+    bulk: Bulk, ledger: Ledger, database: Database
+) -> None:
+    ids = await create(ledger, 2)
+    operation = await bulk.request(BulkAction.CANCEL, ids, then_run=False)
+    await bulk.planner.run_once()
+    chief = ADMIN.model_copy(update={"id": new_id(), "role": Role.SUPERADMIN})
+    await bulk.ask(RunOperation(operation_id=operation), actor=chief)
+    assert (await bulk.finish(operation)).actor == ADMIN
+    query = "SELECT type, actor ->> 'id' FROM event WHERE stream_id = %s"
+    actors: dict[str, str] = dict(rows_of(database.owner_url, query, (operation,)))
+    assert actors.pop("operation.requested.v1") == actors.pop("operation.planned.v1") == ADMIN.id
+    assert set(actors.values()) == {chief.id}
+
+
+async def test_a_plan_that_cannot_be_made_does_not_stop_those_behind_it(
+    bulk: Bulk, ledger: Ledger, database: Database
+) -> None:
+    broken, sound = [await bulk.request(BulkAction.CANCEL, await create(ledger, 1)) for _ in range(2)]
+    statement = "UPDATE operation SET action = %s WHERE id = %s"
+    change(database.owner_url, statement, ("no such action", broken))
+    with pytest.raises(ValueError, match="no such action"):
+        await bulk.planner.run_once()
+    change(database.owner_url, statement, ("cancel", broken))
+    assert (await bulk.view(sound)).status is OperationStatus.RUNNING
+    assert (await bulk.finish(broken)).done == 1
 
 
 async def test_replicas_share_an_operation_and_do_each_job_once(

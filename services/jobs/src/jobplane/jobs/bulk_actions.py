@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from jobplane.contracts.job_events import JobCancelled, JobEdited, JobForceRun, JobRestored, JobRetried
+from jobplane.contracts.job_events import (
+    JobCancelled,
+    JobEdited,
+    JobFinishedAnyway,
+    JobForceRun,
+    JobRestored,
+    JobRetried,
+    JobStopConfirmed,
+    JobStopUnconfirmed,
+)
 from jobplane.contracts.operations import BulkAction
 from jobplane.jobs.control import MAX_DELAY
 
@@ -178,6 +187,12 @@ ACTIONS: Final[Mapping[BulkAction, Sets]] = {
     ),
 }
 """By the action."""
+
+CHANGED_SINCE: Final = f"""item.expected <> job.version AND job.version - item.expected <> (
+    SELECT count(*) FROM event WHERE event.stream_id = job.id AND event.version > item.expected
+        AND event.type IN ('{JobStopConfirmed.TYPE}', '{JobFinishedAnyway.TYPE}', '{JobStopUnconfirmed.TYPE}')
+)"""  # noqa: S608 - constants
+"""Something happened to a job since it had the version `item.expected`; what its worker told of a stop is nothing."""
 
 REFUSES: Final[Mapping[BulkAction, str]] = {
     action: f"CASE WHEN job.id IS NULL THEN 'job_not_found' {sets.refuses} END" for action, sets in ACTIONS.items()

@@ -17,7 +17,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.operations import BulkAction, JobsChanged
 from jobplane.contracts.subjects import SHARDS
 from jobplane.contracts.workers import Signal
-from jobplane.jobs.bulk_actions import ACTIONS, REFUSES, Sets
+from jobplane.jobs.bulk_actions import ACTIONS, CHANGED_SINCE, REFUSES, Sets
 
 MOST: Final = 500
 SHARD: Final = "(get_byte(uuid_send({id}), 15) & 15)"
@@ -56,7 +56,7 @@ WITH op AS MATERIALIZED (
     SELECT item.n, item.job_id, {shard} AS shard, job.version, job.queue, job.kind, job.status AS before, job.run,
         job.worker, job.token, job.attempt, job.stop, job.forced, job.run_at, job.priority, job.max_attempts,
         job.unique_key, {edit} AS edit, {changes} AS changes,
-        CASE WHEN item.expected <> job.version THEN 'changed_since' ELSE {refuses} END AS code
+        CASE WHEN {changed_since} THEN 'changed_since' ELSE {refuses} END AS code
     FROM op CROSS JOIN clock
         CROSS JOIN LATERAL unnest(op.job_ids, op.expected, op.edits) WITH ORDINALITY AS item (job_id, expected, edit, n)
         LEFT JOIN job ON job.id = item.job_id
@@ -73,7 +73,8 @@ WITH op AS MATERIALIZED (
 ), appended AS (
     INSERT INTO event (pos, stream_id, version, type, id, actor, reason, correlation_id, causation_id, traceparent, at,
         data)
-    SELECT head.base + told.k, op.id, op.version + told.k, '{type}', (%s::uuid[])[told.k], op.actor, op.reason,
+    SELECT head.base + told.k, op.id, op.version + told.k, '{type}', (%s::uuid[])[told.k],
+        coalesce(op.acting, op.actor), op.reason,
         op.correlation_id, op.command_id, op.traceparent, clock.now,
         json_build_object('action', op.action, 'type', '{event}', 'shared', {shared}, 'items', told.items)
     FROM head, op, clock, told
@@ -177,6 +178,7 @@ def _statement(action: BulkAction) -> str:
         shard=SHARD.format(id="item.job_id"),
         edit="coalesce(item.edit, op.edit)",
         changes=sets.changes,
+        changed_since=CHANGED_SINCE,
         refuses=REFUSES[action],
         code=_FIRST_OF_KEY if sets.takes_key else "decided.code",
         item=_item(sets),

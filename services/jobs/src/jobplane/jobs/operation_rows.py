@@ -49,19 +49,31 @@ async def load(conn: AsyncConnection[Any], operation_id: str, *, lock: bool) -> 
 
 async def load_with_cause(
     conn: AsyncConnection[Any], operation_id: str
-) -> tuple[Operation, RequestCause, datetime] | None:
-    """An operation, locked, what asked for it, and the time after that."""
+) -> tuple[Operation, Actor, RequestCause, datetime] | None:
+    """An operation, locked, who acts in it and because of what, and the time after that."""
     query = f"""
-    SELECT {COLUMNS}, command_id, correlation_id, traceparent, clock_timestamp() FROM operation WHERE id = %s FOR UPDATE
+    SELECT {COLUMNS}, coalesce(acting, actor), command_id, correlation_id, traceparent, clock_timestamp()
+    FROM operation WHERE id = %s FOR UPDATE
     """  # noqa: S608 - constants
     row = await (await conn.execute(query, (operation_id,))).fetchone()
-    return None if row is None else (operation_of(row), RequestCause(*row[-4:-1]), row[-1])
+    return (
+        None if row is None else (operation_of(row), Actor.model_validate(row[-5]), RequestCause(*row[-4:-1]), row[-1])
+    )
 
 
 async def insert(conn: AsyncConnection[Any], state: Operation, cause: RequestCause, ids: str | None) -> None:
     """Keep a new one; `ids` is an array literal of the jobs that were named."""
     told = [_value(state, name) for name in _NEW]
     await conn.execute(_INSERT, (*told, cause.command_id, cause.correlation_id, cause.traceparent, ids))
+
+
+async def act(conn: AsyncConnection[Any], operation_id: str, actor: Actor, cause: RequestCause) -> None:
+    """Somebody runs it: what it does from now on is caused by them."""
+    statement = """
+    UPDATE operation SET acting = %s::json, command_id = %s, correlation_id = %s, traceparent = %s WHERE id = %s
+    """
+    told = (actor.model_dump_json(exclude_none=True), cause.command_id, cause.correlation_id, cause.traceparent)
+    await conn.execute(statement, (*told, operation_id))
 
 
 async def save(conn: AsyncConnection[Any], state: Operation) -> None:

@@ -26,6 +26,7 @@ from jobplane.contracts.operations import (
 )
 from jobplane.jobs import operation_rows
 from jobplane.jobs.bulk import INVERSE, PLAN_KEPT, REFUSALS, Operation
+from jobplane.jobs.bulk_actions import CHANGED_SINCE
 from jobplane.jobs.read_model import cursor_after, decode_cursor
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -36,11 +37,11 @@ _PAGE: Final = f"""
 SELECT {operation_rows.COLUMNS} FROM operation
 WHERE id < %s AND (%s::text[] IS NULL OR status = ANY(%s::text[])) ORDER BY id DESC LIMIT %s
 """  # noqa: S608 - constants
-_UNTOUCHED: Final = """
-SELECT count(*) FILTER (WHERE job.version = item.version) FROM plan_chunk AS c,
-    unnest(c.job_ids, c.versions) AS item (id, version) LEFT JOIN job ON job.id = item.id
-WHERE c.operation_id = %s AND item.version IS NOT NULL
-"""
+_UNTOUCHED: Final = f"""
+SELECT count(*) FILTER (WHERE job.id IS NOT NULL AND NOT ({CHANGED_SINCE})) FROM plan_chunk AS c,
+    unnest(c.job_ids, c.versions) AS item (id, expected) LEFT JOIN job ON job.id = item.id
+WHERE c.operation_id = %s AND item.expected IS NOT NULL
+"""  # noqa: S608 - constants
 # Chunks of which nothing is wanted are passed over without looking into them.
 _ITEMS: Final = """
 SELECT c.number, item.place, item.id, item.code, item.version, item.position, c.versions IS NOT NULL,

@@ -75,14 +75,16 @@ class Operations:
             return decision
         meta = Meta(command.operation_id, 0, now, cause.actor, cause.reason)
         evolved = happened(state, decision, meta)
+        correlation = cause.correlation_id or new_id()
+        traceparent = cause.traceparent or tracing.current_traceparent()
+        asked = RequestCause(directive.delivered.command_id, correlation, traceparent)
         if state is None:
             ids = plain(sorted(set(command.ids))) if isinstance(command, PlanOperation) and command.ids else None
-            correlation = cause.correlation_id or new_id()
-            traceparent = cause.traceparent or tracing.current_traceparent()
-            asked = RequestCause(directive.delivered.command_id, correlation, traceparent)
             await operation_rows.insert(tx.conn, evolved, asked, ids)
         else:
             await operation_rows.save(tx.conn, evolved)
+        if isinstance(command, RunOperation):
+            await operation_rows.act(tx.conn, command.operation_id, cause.actor, asked)
         facts: dict[str, JsonValue] = {"operation_id": evolved.id, "operation_status": evolved.status.value}
         return Ruling(evolved.id, state.version if state else 0, decision, facts)
 
@@ -99,11 +101,11 @@ class Operations:
         found = await operation_rows.load_with_cause(tx.conn, operation_id)
         if found is None:
             return None
-        state, cause, now = found
-        decision = decide(command, state, Context(now, state.actor, state.reason, self._reason_over))
+        state, actor, cause, now = found
+        decision = decide(command, state, Context(now, actor, state.reason, self._reason_over))
         if isinstance(decision, Rejected):
             return None
-        evolved = happened(state, decision, Meta(state.id, 0, now, state.actor, state.reason))
+        evolved = happened(state, decision, Meta(state.id, 0, now, actor, state.reason))
         await operation_rows.save(tx.conn, evolved)
         await tx.append(
             [
@@ -112,7 +114,7 @@ class Operations:
                     version=version,
                     type=body.TYPE,
                     data=body.model_dump_json(exclude_none=True).encode(),
-                    actor=state.actor,
+                    actor=actor,
                     reason=state.reason,
                     correlation_id=cause.correlation_id,
                     causation_id=cause.command_id,

@@ -16,7 +16,7 @@ from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.operations import Breakdown, BulkAction, Drift, JobsChanged, OperationStatus
 from jobplane.jobs import operation_rows, search_sql
 from jobplane.jobs.bulk import GiveUp, Operation, Planned
-from jobplane.jobs.bulk_actions import REFUSES
+from jobplane.jobs.bulk_actions import CHANGED_SINCE, REFUSES
 from jobplane.jobs.chunks import MOST, SHARD
 from jobplane.jobs.operations import Operations
 from jobplane.jobs.redaction import Redaction
@@ -54,7 +54,7 @@ WITH op AS MATERIALIZED (
 ), chosen AS MATERIALIZED (
     SELECT item.id, item.expected, item.edit, row_number() OVER (ORDER BY {shard}, item.id) - 1 AS n,
         job.status, job.queue, job.kind, job.error_fingerprint AS error,
-        CASE WHEN item.expected <> job.version THEN 'changed_since' ELSE {refuses} END AS code
+        CASE WHEN {changed_since} THEN 'changed_since' ELSE {refuses} END AS code
     FROM op CROSS JOIN clock CROSS JOIN wanted AS item LEFT JOIN job ON job.id = item.id
 ), planned AS (
     INSERT INTO plan_chunk (operation_id, number, job_ids, expected, edits)
@@ -161,9 +161,14 @@ class Planner:
         """Plan what waits; gives how many plans were made."""
         async with self._journal.pool.connection() as conn:
             waiting = [row[0] for row in await (await conn.execute(_OPEN)).fetchall()]
-        made = 0
+        made, failures = 0, list[Exception]()
         for operation_id in waiting:
-            made += await self.plan(operation_id)
+            try:
+                made += await self.plan(operation_id)
+            except Exception as error:  # noqa: BLE001 - told below: what one meets must not stop the others
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return made
 
     async def plan(self, operation_id: str) -> bool:
@@ -214,7 +219,9 @@ class Planner:
 
 def plan_statement(action: BulkAction, wanted: str) -> str:
     """The statement that plans an action on the jobs that `wanted` gives."""
-    return _PLAN.format(wanted=wanted, shard=SHARD.format(id="item.id"), refuses=REFUSES[action])
+    return _PLAN.format(
+        wanted=wanted, shard=SHARD.format(id="item.id"), refuses=REFUSES[action], changed_since=CHANGED_SINCE
+    )
 
 
 def _breakdown(groups: Sequence[Sequence[Any]]) -> tuple[Breakdown, dict[str, int]]:

@@ -1,6 +1,6 @@
 """The runner: carries operations out chunk by chunk; replicas share them, one chunk is done by one of them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
@@ -28,6 +28,17 @@ SELECT extract(epoch FROM min(next_at) - clock_timestamp())::float8 FROM operati
 """
 
 
+async def gather_turns(turns: Iterable[Awaitable[int]]) -> list[int | Exception]:
+    """One after the other; what one meets does not stop the others."""
+    found: list[int | Exception] = []
+    for turn in turns:
+        try:
+            found.append(await turn)
+        except Exception as error:  # noqa: BLE001 - the caller raises it
+            found.append(error)
+    return found
+
+
 class Runner:
     """`carried` hears of each chunk; `again(seconds)` asks for a look before the next regular one."""
 
@@ -49,8 +60,10 @@ class Runner:
         while True:
             async with self._journal.pool.connection() as conn:
                 due = await (await conn.execute(_DUE)).fetchall()
-            turns = [await self._turn(*row) for row in due]
-            looked_at += sum(turns)
+            turns = await gather_turns(self._turn(*row) for row in due)
+            looked_at += sum(turn for turn in turns if isinstance(turn, int))
+            if failures := [turn for turn in turns if isinstance(turn, Exception)]:
+                raise failures[0]
             if not any(turns):
                 break
         await self._look_again()
