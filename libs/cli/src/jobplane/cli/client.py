@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
 
 from jobplane.cli.failures import Exit, Failed
 from jobplane.local.files import write_private
@@ -19,6 +21,12 @@ _UNAUTHORIZED = 401
 _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _ANSWER_S = 30.0
+_SILENT_S = 40.0
+
+
+def part(text: str) -> str:
+    """An id or a name that was typed, as one part of a path."""
+    return quote(text, safe="")
 
 
 class Client:
@@ -52,6 +60,30 @@ class Client:
     def post(self, path: str, body: object = None, **more: object) -> Any:  # noqa: ANN401 - see `get`
         """The answer's JSON."""
         return self._answer("POST", path, json=body, **more) if body is not None else self._answer("POST", path, **more)
+
+    def put(self, path: str, body: object) -> Any:  # noqa: ANN401 - see `get`
+        """The answer's JSON."""
+        return self._answer("PUT", path, json=body)
+
+    def patch(self, path: str, body: object, **more: object) -> Any:  # noqa: ANN401 - see `get`
+        """The answer's JSON."""
+        return self._answer("PATCH", path, json=body, **more)
+
+    @contextmanager
+    def lines(self, path: str, **parameters: str | None) -> Iterator[Iterator[str]]:
+        """The lines of an answer that goes on, as they come; the server says something at least every 15 seconds."""
+        self.get("/stats")  # renews a token that is over
+        query = {name: value for name, value in parameters.items() if value is not None}
+        headers = {"Authorization": f"Bearer {self._token}"}
+        try:
+            with self._http.stream("GET", path, params=query, headers=headers, timeout=_SILENT_S) as answer:
+                if answer.status_code >= _FIRST_ERROR:
+                    answer.read()
+                    raise Failed(_sentence(answer))
+                yield answer.iter_lines()
+        except self._away as error:
+            message = f"The connection to {self._target.connection.url} broke ({error})."
+            raise Failed(message, Exit.UNREACHABLE) from error
 
     def knows_us(self) -> bool:
         """False only if the platform says that there is no such account with this password."""
@@ -117,8 +149,13 @@ def _sentence(answer: Any) -> str:  # noqa: ANN401 - an httpx2.Response
     except ValueError:
         return f"status {answer.status_code}"
     detail = problem.get("detail") or problem.get("title") or f"status {answer.status_code}"
-    wrong = "; ".join(
-        f"{'.'.join(map(str, item.get('loc', [])))}: {item.get('msg')}" for item in problem.get("errors", [])
-    )
+    wrong = "; ".join(_wrong(item) for item in problem.get("errors", []))
     code = f" [{problem['code']}]" if problem.get("code") else ""
     return f"{detail}{f' ({wrong})' if wrong else ''}{code}"
+
+
+def _wrong(item: dict[str, Any]) -> str:
+    """One thing that is wrong: the part of a query that it is about, or the name of the field."""
+    if item.get("token"):
+        return f"at {item['position']}: {item['token']!r}: {item.get('msg')}"
+    return f"{'.'.join(map(str, item.get('loc', [])))}: {item.get('msg')}"

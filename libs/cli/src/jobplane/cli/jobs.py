@@ -1,194 +1,224 @@
-"""`jobplane jobs`: find, understand and steer jobs."""
+"""`jobplane jobs`: find, understand and follow jobs; what is done to them is in `job_control`."""
 
-import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
 
-from jobplane.cli import output, target
-from jobplane.cli.client import Client
+from jobplane.cli import job_control, output, target, watching
+from jobplane.cli.client import Client, part
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
 
-app = typer.Typer(help="List, show, retry, cancel and force-run jobs.", no_args_is_help=True)
+app = typer.Typer(help="Find, show, follow and steer jobs.", no_args_is_help=True)
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)]
-IdsArgument = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs.", show_default=False)]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it stays in the history and the audit log.")]
+QueryArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[QUERY…]", help="E.g. 'status:failed kind:image.* older:2h'; see docs/search.md."),
+]
 
 
 @app.command("list")
 def list_(
+    query: QueryArgument = None,
     status: Annotated[
         str | None, typer.Option("--status", help="PENDING, RUNNING, COMPLETED, FAILED or CANCELLED.")
     ] = None,
     queue: Annotated[str | None, typer.Option("--queue", help="Only of this queue.")] = None,
     kind: Annotated[str | None, typer.Option("--kind", help="Only of this kind.")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option("--sort", help="created, started, finished, run_at or priority; '-' before it: latest first."),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="Jobs on the page.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Next page, as the one before named it.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every page; with --json one job a line.")] = False,
+    count: Annotated[bool, typer.Option("--count", help="Only how many there are.")] = False,
     data: DataOption = DEFAULT_DATA,
     url: UrlOption = None,
     username: UsernameOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """List jobs, newest first.
+    """List jobs, newest first. A query that begins with a minus stands behind `--`.
 
     Examples:
 
-        jobplane jobs list --status FAILED
+        jobplane jobs list 'status:failed kind:image.* older:2h'
 
-        jobplane jobs list --kind image.thumbnail --json
+        jobplane jobs list payload.user:42 'error:"timed out"' --json
+
+        jobplane jobs list --all --json status:failed | jq -r .id
     """
+    wanted = {"q": " ".join(query or []) or None, "status": status.upper() if status else None}
+    wanted |= {"queue": queue, "kind": kind}
     with Client(target.find(data, url, username)) as client:
-        page = client.get(
-            "/jobs", status=status.upper() if status else None, queue=queue, kind=kind, limit=limit, cursor=cursor
-        )
-    if json_:
-        output.as_json(page)
-        return
-    if not page["items"]:
-        typer.echo("No jobs. Create one: jobplane enqueue image.thumbnail photo.jpg")
-        return
-    output.table(
-        ["JOB", "KIND", "QUEUE", "STATUS", "ATTEMPT", "CREATED", "ERROR"], [_row(job) for job in page["items"]]
-    )
-    if page["next_cursor"]:
-        typer.echo(f"more: --cursor {page['next_cursor']}")
+        if count:
+            _count(client.get("/stats/jobs", **wanted), as_json=json_)
+        elif all_:
+            _every(_pages(client, wanted | {"sort": sort, "cursor": cursor}), as_json=json_)
+        else:
+            page = client.get("/jobs", **wanted, sort=sort, limit=limit, cursor=cursor)
+            _one_page(page, searched=any(wanted.values()), as_json=json_)
 
 
 @app.command()
 def show(
-    job_id: IdArgument,
+    job_id: job_control.IdArgument,
+    as_of: Annotated[
+        str | None,
+        typer.Option("--as-of", metavar="WHEN", help="As it was: at an instant (ISO 8601 with zone) or a position."),
+    ] = None,
     data: DataOption = DEFAULT_DATA,
     url: UrlOption = None,
     username: UsernameOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Show everything about one job, and its history.
+    """Show everything about one job, its runs and its history.
 
-    Example:
+    Examples:
 
         jobplane jobs show 019a5c3e-…
+
+        jobplane jobs show 019a5c3e-… --as-of 2026-11-22T12:00:00Z
     """
     with Client(target.find(data, url, username)) as client:
-        job = client.get(f"/jobs/{job_id}")
-        history = client.get(f"/jobs/{job_id}/history")
+        job = client.get(f"/jobs/{part(job_id)}", as_of=as_of)
+        history: list[dict[str, Any]] = []
+        attempts: list[dict[str, Any]] = []
+        if as_of is None:
+            history = _whole(client, f"/jobs/{part(job_id)}/history")
+            attempts = _whole(client, f"/jobs/{part(job_id)}/attempts")
     if json_:
-        output.as_json({"job": job, "history": history["items"]})
+        output.as_json({"job": job} | ({"history": history, "attempts": attempts} if as_of is None else {}))
         return
     error = job.pop("error", None)
-    output.table(
-        ["FIELD", "VALUE"], [[name, _plain(value)] for name, value in job.items() if value not in (None, [], {})]
-    )
+    output.fields(job)
     if error:
         typer.echo(f"\n{error['type']}: {error['message']}")
         if error.get("stack"):
             typer.echo(error["stack"])
-    typer.echo("")
-    output.table(
-        ["AT", "EVENT", "ACTOR", "BEFORE", "AFTER", "REASON"],
-        [
-            [item["at"], item["type"], item["actor"]["id"], item["before"] or "", item["after"], item["reason"] or ""]
-            for item in history["items"]
-        ],
-    )
+    if attempts:
+        typer.echo("")
+        output.table(["RUN", "ATTEMPT", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"], map(_attempt, attempts))
+    if history:
+        typer.echo("")
+        output.table(["AT", "EVENT", "ACTOR", "BEFORE", "AFTER", "CHANGED", "REASON"], map(_event, history))
 
 
 @app.command()
-def retry(
-    job_ids: IdsArgument,
-    reason: ReasonOption = None,
+def watch(
+    job_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID…]", help="Ids of jobs; every job if none is named.")
+    ] = None,
     data: DataOption = DEFAULT_DATA,
     url: UrlOption = None,
     username: UsernameOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Retry FAILED jobs: their attempts begin again.
+    """Follow what happens, a line for each event; with ids until these jobs are finished.
 
-    Example:
+    With ids the exit code tells whether all of them were completed. With --json each line is one event.
 
-        jobplane jobs retry 019a5c3e-… --reason "the disk is back"
+    Examples:
+
+        jobplane jobs watch
+
+        jobplane jobs watch 019a5c3e-… && echo completed
     """
-    _steer("retry", job_ids, reason, lambda: target.find(data, url, username), as_json=json_)
+    with Client(target.find(data, url, username)) as client:
+        try:
+            completed = watching.follow(client, job_ids or [], output.as_json_line if json_ else _tell)
+        except KeyboardInterrupt:
+            return
+    if not completed:
+        message = "Not all of these jobs were completed."
+        raise Failed(message, Exit.REFUSED)
 
 
-@app.command()
-def cancel(
-    job_ids: IdsArgument,
-    reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Cancel PENDING or RUNNING jobs; a running one is told to stop.
-
-    Example:
-
-        jobplane jobs cancel 019a5c3e-…
-    """
-    _steer("cancel", job_ids, reason, lambda: target.find(data, url, username), as_json=json_)
+job_control.register(app)
 
 
-@app.command()
-def run(
-    job_ids: IdsArgument,
-    reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Run PENDING jobs now: before all priorities, even in a paused queue.
-
-    Example:
-
-        jobplane jobs run 019a5c3e-…
-    """
-    _steer("run", job_ids, reason, lambda: target.find(data, url, username), as_json=json_)
+def _pages(client: Client, wanted: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
+    while True:
+        page = client.get("/jobs", **wanted, limit=200)
+        yield page["items"]
+        wanted["cursor"] = page["next_cursor"]
+        if not page["next_cursor"]:
+            return
 
 
-def _steer(
-    verb: str, job_ids: list[str], reason: str | None, where: Callable[[], target.Target], *, as_json: bool
-) -> None:
-    """One command per job; all are tried, and the exit code tells whether all were accepted."""
-    answers: list[dict[str, Any]] = []
-    refused: list[Failed] = []
-    with Client(where()) as client:
-        for job_id in job_ids:
-            try:
-                answers.append(client.post(f"/jobs/{job_id}/{verb}", {"reason": reason} if reason else {}))
-            except Failed as error:
-                if error.code == Exit.UNREACHABLE:
-                    raise
-                refused.append(error)
-                typer.echo(f"jobplane: {job_id}: {error}", err=True)
+def _every(pages: Iterator[list[dict[str, Any]]], *, as_json: bool) -> None:
+    for jobs in pages:
+        if as_json:
+            for job in jobs:
+                output.as_json_line(job)
+        elif jobs:
+            _table(jobs)
+
+
+def _one_page(page: dict[str, Any], *, searched: bool, as_json: bool) -> None:
     if as_json:
-        output.as_json(answers)
-    elif answers:
-        output.table(["JOB", "KIND", "STATUS", "VERSION"], [_outcome(answer) for answer in answers])
-    if refused:
-        raise typer.Exit(refused[0].code)
+        output.as_json(page)
+        return
+    if not page["items"]:
+        nothing = "No such jobs." if searched else "No jobs. Create one: jobplane enqueue image.thumbnail photo.jpg"
+        typer.echo(nothing)
+        return
+    _table(page["items"])
+    if page["next_cursor"]:
+        typer.echo(f"more: --cursor {page['next_cursor']}")
 
 
-def _outcome(answer: dict[str, Any]) -> list[str]:
-    job = answer.get("job")
-    if job is None:  # 202: the deadline passed first
-        return [f"accepted as command {answer['command_id']}", "", "", ""]
-    return [job["id"], job["kind"], job["status"], str(job["version"])]
+def _count(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        output.as_json(found)
+        return
+    typer.echo(f"{'at least ' if found['relation'] == 'at_least' else ''}{found['count']}")
+
+
+def _whole(client: Client, path: str) -> list[dict[str, Any]]:
+    """Every page of a list that belongs to one job."""
+    items: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = client.get(path, limit=500, cursor=cursor)
+        items += page["items"]
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            return items
+
+
+def _table(jobs: list[dict[str, Any]]) -> None:
+    output.table(["JOB", "KIND", "QUEUE", "STATUS", "ATTEMPT", "CREATED", "ERROR"], [_row(job) for job in jobs])
 
 
 def _row(job: dict[str, Any]) -> list[str]:
-    error = job.get("error") or {}
-    text = f"{error['type']}: {error.get('message', '')}"[:60] if error else ""
     attempt = f"{job['attempt']}/{job['max_attempts']}"
-    return [job["id"], job["kind"], job["queue"], job["status"], attempt, output.age(job["created_at"]), text]
+    created = output.age(job["created_at"])
+    return [job["id"], job["kind"], job["queue"], job["status"], attempt, created, _error(job.get("error"))]
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return ", ".join(value)
-    if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
-    return str(value)
+def _attempt(run: dict[str, Any]) -> list[str]:
+    outcome = f"{run['outcome']} ({run['stop']})" if run.get("stop") else run["outcome"]
+    ended = run.get("ended_at") or ""
+    error = _error(run.get("error"))
+    return [str(run["run"]), str(run["attempt"]), run["worker"], run["started_at"], ended, outcome, error]
+
+
+def _event(item: dict[str, Any]) -> list[str]:
+    changed = ", ".join(change["field"] for change in item.get("changes", []))
+    before, reason = item["before"] or "", item["reason"] or ""
+    return [item["at"], item["type"], item["actor"]["id"], before, item["after"], changed, reason]
+
+
+def _error(error: dict[str, Any] | None) -> str:
+    return f"{error['type']}: {error.get('message', '')}"[:60] if error else ""
+
+
+def _tell(event: dict[str, Any]) -> None:
+    """One event as a line."""
+    facts = event.get("data") or {}
+    change = f"{facts.get('before') or '·'} → {facts['after']}" if facts.get("after") else ""
+    reason = f"“{event['reason']}”" if event.get("reason") else ""
+    line = f"{event['at'][11:19]} {event['subject']} {event['type'].rsplit('.', 1)[0]:<16} {change} {reason}"
+    typer.echo(line.rstrip())

@@ -6,7 +6,7 @@ import sys
 import structlog
 import typer
 
-from jobplane.cli import enqueue, jobs, journal, logs, password, status, up, worker
+from jobplane.cli import enqueue, jobs, journal, logs, password, queues, status, up, worker
 from jobplane.cli.doctor.command import doctor
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.verify.command import verify
@@ -27,6 +27,7 @@ app.command()(up.up)
 app.command()(worker.worker)
 app.command()(enqueue.enqueue)
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(queues.app, name="queues")
 app.command()(status.status)
 app.command()(doctor)
 app.command()(verify)

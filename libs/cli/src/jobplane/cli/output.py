@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import typer
 from rich.console import Console
@@ -16,6 +16,14 @@ STATUS_STYLES: Final = {
     "COMPLETED": "green",
     "FAILED": "red",
     "CANCELLED": "dim",
+    "active": "green",
+    "paused": "yellow",
+    "draining": "yellow",
+    "drained": "dim",
+    "planned": "yellow",
+    "running": "blue",
+    "done": "green",
+    "failed": "red",
     "ok": "green",
     "up": "green",
     "warn": "yellow",
@@ -36,6 +44,11 @@ def console() -> Console:
 def as_json(value: object) -> None:
     """The answer as it is."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def as_json_line(value: object) -> None:
+    """One line of many: what comes later is not waited for."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
@@ -69,3 +82,19 @@ def age(instant: str | None) -> str:
     size, unit = next(((size, unit) for size, unit in _UNITS if abs(seconds) >= size), _UNITS[-1])
     text = f"{abs(seconds) / size:.0f} {unit}"
     return text if seconds >= 0 else f"in {text}"
+
+
+def plain(value: object) -> str:
+    """A value of an answer in one cell."""
+    if value is None:
+        return ""
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    if isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def fields(values: dict[str, Any]) -> None:
+    """What one thing is, a line for each thing known of it."""
+    table(["FIELD", "VALUE"], [[name, plain(value)] for name, value in values.items() if value not in (None, [], {})])

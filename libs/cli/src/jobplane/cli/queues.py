@@ -1,0 +1,196 @@
+"""`jobplane queues`: look at queues, pause, resume, drain and limit them; with `--kind`, a kind in all queues."""
+
+from typing import Annotated, Any
+
+import typer
+
+from jobplane.cli import output, target
+from jobplane.cli.client import Client, part
+from jobplane.cli.failures import Exit, Failed
+from jobplane.cli.job_control import ReasonOption, given
+from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, Target, UrlOption, UsernameOption
+
+app = typer.Typer(help="List, pause, resume, drain and limit queues.", no_args_is_help=True)
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The queue, or with --kind the kind.")]
+KindOption = Annotated[bool, typer.Option("--kind", help="NAME is a kind: its jobs in all queues.")]
+
+
+@app.command("list")
+def list_(
+    data: DataOption = DEFAULT_DATA, url: UrlOption = None, username: UsernameOption = None, json_: JsonOption = False
+) -> None:
+    """List queues with depth, age and limits, and the kinds that are controlled."""
+    with Client(target.find(data, url, username)) as client:
+        found = client.get("/queues")
+    if json_:
+        output.as_json(found)
+        return
+    if not found["queues"] and not found["kinds"]:
+        typer.echo("No queues: a queue comes with its first job.")
+        return
+    output.table(
+        ["QUEUE", "STATE", "PENDING", "DUE", "RUNNING", "OLDEST", "LIMITS", "REASON"], map(_queue, found["queues"])
+    )
+    if found["kinds"]:
+        typer.echo("")
+        output.table(["KIND", "STATE", "RUNNING", "LIMITS", "REASON"], map(_kind, found["kinds"]))
+
+
+@app.command()
+def show(
+    name: NameArgument,
+    kind: KindOption = False,
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    username: UsernameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show one queue: who paused or limited it, and why."""
+    with Client(target.find(data, url, username)) as client:
+        found = client.get(_path(name, kind=kind))
+    if json_:
+        output.as_json(found)
+    else:
+        output.fields(found)
+
+
+@app.command()
+def pause(
+    name: NameArgument,
+    kind: KindOption = False,
+    reason: ReasonOption = None,
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    username: UsernameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Start no more of its jobs, except forced ones; what runs goes on.
+
+    Example:
+
+        jobplane queues pause mail --reason "the mail server is down"
+    """
+    _control("pause", name, reason, target.find(data, url, username), kind=kind, as_json=json_)
+
+
+@app.command()
+def resume(
+    name: NameArgument,
+    kind: KindOption = False,
+    reason: ReasonOption = None,
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    username: UsernameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Start its jobs again; its limits stay."""
+    _control("resume", name, reason, target.find(data, url, username), kind=kind, as_json=json_)
+
+
+@app.command()
+def drain(
+    name: NameArgument,
+    kind: KindOption = False,
+    reason: ReasonOption = None,
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    username: UsernameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Pause it and let it run empty: `draining` while jobs of it run, then `drained`."""
+    _control("drain", name, reason, target.find(data, url, username), kind=kind, as_json=json_)
+
+
+@app.command()
+def limit(
+    name: NameArgument,
+    concurrency: Annotated[
+        int | None, typer.Option("--concurrency", min=1, help="At most so many of its jobs run at once.")
+    ] = None,
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="STARTS/SECONDS", help="At most so many starts, e.g. 10/60.")
+    ] = None,
+    burst: Annotated[int, typer.Option("--burst", min=1, help="So many may start at once after a rest.")] = 1,
+    none: Annotated[bool, typer.Option("--none", help="No limit any more.")] = False,
+    kind: KindOption = False,
+    reason: ReasonOption = None,
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    username: UsernameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Set its limits, in the place of those before: what is not named is unlimited.
+
+    Examples:
+
+        jobplane queues limit mail --concurrency 5 --rate 10/60
+
+        jobplane queues limit mail --none
+    """
+    if none == (concurrency is not None or rate is not None):
+        message = "Say --concurrency or --rate or both, or --none for no limits."
+        raise Failed(message, Exit.USAGE)
+    body = {"concurrency": concurrency, "rate": rate_of(rate, burst)} | given({"reason": reason})
+    with Client(target.find(data, url, username)) as client:
+        _show(client.put(f"{_path(name, kind=kind)}/limits", body), as_json=json_)
+
+
+def rate_of(text: str | None, burst: int) -> dict[str, int] | None:
+    """What `--rate` means: `10/60` are 10 starts in 60 seconds, `10` are 10 in one.
+
+    Raises:
+        Failed: it means nothing.
+    """
+    if text is None:
+        return None
+    starts, slash, seconds = text.partition("/")
+    try:
+        return {"starts": int(starts), "every_s": int(seconds) if slash else 1, "burst": burst}
+    except ValueError as error:
+        message = f"--rate is STARTS/SECONDS, e.g. 10/60, not {text!r}."
+        raise Failed(message, Exit.USAGE) from error
+
+
+def _control(verb: str, name: str, reason: str | None, where: Target, *, kind: bool, as_json: bool) -> None:
+    with Client(where) as client:
+        _show(client.post(f"{_path(name, kind=kind)}/{verb}", given({"reason": reason})), as_json=as_json)
+
+
+def _path(name: str, *, kind: bool) -> str:
+    return f"/{'kinds' if kind else 'queues'}/{part(name)}"
+
+
+def _show(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        output.as_json(answer)
+        return
+    control = answer.get("queue")
+    if control is None:  # 202: the deadline passed first
+        typer.echo(f"accepted as command {answer['command_id']}")
+        return
+    output.table(["NAME", "STATE", "RUNNING", "LIMITS", "REASON"], [_kind(control)])
+
+
+def _queue(queue: dict[str, Any]) -> list[str]:
+    due = f"{queue['due']}{'+' if queue.get('due_more') else ''}"
+    running, oldest = str(queue["running"]), output.age(queue.get("oldest_at"))
+    return [queue["queue"], queue["state"], str(queue["pending"]), due, running, oldest, _limits(queue), _why(queue)]
+
+
+def _kind(control: dict[str, Any]) -> list[str]:
+    name = control.get("kind") or control["queue"]
+    return [name, control["state"], str(control["running"]), _limits(control), _why(control)]
+
+
+def _limits(control: dict[str, Any]) -> str:
+    limits = control.get("limits") or {}
+    rate = limits.get("rate")
+    parts = [f"{limits['concurrency']} at once"] if limits.get("concurrency") else []
+    if rate:
+        parts.append(f"{rate['starts']} per {rate['every_s']} s")
+    return ", ".join(parts)
+
+
+def _why(control: dict[str, Any]) -> str:
+    return (control.get("paused") or {}).get("reason") or ""
