@@ -6,7 +6,7 @@ import sys
 import structlog
 import typer
 
-from jobplane.cli import enqueue, jobs, journal, logs, password, queues, status, up, worker
+from jobplane.cli import bulk, dead_letters, enqueue, errors, jobs, journal, logs, password, queues, status, up, worker
 from jobplane.cli.doctor.command import doctor
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.verify.command import verify
@@ -28,6 +28,9 @@ app.command()(worker.worker)
 app.command()(enqueue.enqueue)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(queues.app, name="queues")
+app.add_typer(bulk.app, name="bulk")
+app.add_typer(errors.app, name="errors")
+app.add_typer(dead_letters.app, name="dlq")
 app.command()(status.status)
 app.command()(doctor)
 app.command()(verify)

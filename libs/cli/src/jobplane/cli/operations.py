@@ -1,0 +1,197 @@
+"""Bulk operations from the plan to the end: show the plan, ask, run it, follow it."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import typer
+
+from jobplane.cli import asking, output
+from jobplane.cli.client import Client, part
+from jobplane.cli.failures import Failed
+from jobplane.cli.job_control import given
+from jobplane.cli.target import Target
+
+ENDED: Final = frozenset({"done", "stopped", "failed"})
+_FIRST_LOOK_S: Final = 0.05
+_LAST_LOOK_S: Final = 1.0
+_WAIT: Final = {"Prefer": "wait=10"}
+
+Operation = dict[str, Any]
+Progress = Callable[[Operation], None]
+"""Told how far an operation is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How an operation is to be carried out."""
+
+    reason: str | None
+    rate: float | None
+    dry_run: bool = False
+    max_drift: int | None = None
+    detach: bool = False
+    yes: bool = False
+    as_json: bool = False
+
+
+def begin(where: Target, path: str, wish: dict[str, Any], terms: Terms) -> None:
+    """Plan it, show the plan and, if that is wanted, run it and follow it to its end.
+
+    Raises:
+        Failed: it was refused, is not wanted, or nothing was done.
+    """
+    body = wish | given({"reason": terms.reason, "rate": terms.rate}) | {"dry_run": True}
+    with Client(where) as client:
+        plan = _planned(client, client.post(path, body, headers=_WAIT))
+        if terms.dry_run:
+            _show(plan, as_json=terms.as_json)
+            if not terms.as_json:
+                typer.echo(f"run it: jobplane bulk start {plan['id']}")
+            return
+        run_plan(client, plan, terms)
+
+
+def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
+    """Run a plan, after asking if it is about many jobs, and follow it.
+
+    Raises:
+        Failed: as in `begin`.
+    """
+    total = plan.get("total") or 0
+    if total == 0:
+        message = "No job fits: nothing was done."
+        raise Failed(message)
+    if not terms.as_json:
+        _explain(plan)
+    asking.agree(f"{plan['action']} {total} job{'' if total == 1 else 's'}", total, yes=terms.yes)
+    wish = given({"reason": terms.reason, "max_drift": terms.max_drift})
+    running = client.post(f"/operations/{part(plan['id'])}/run", wish, headers=_WAIT)
+    if terms.detach:
+        _show(running if "status" in running else plan, as_json=terms.as_json)
+        return
+    finish(client, running if "status" in running else plan, as_json=terms.as_json)
+
+
+def finish(client: Client, operation: Operation, *, as_json: bool) -> None:
+    """Follow an operation to its end and tell what became of it.
+
+    Raises:
+        Failed: it was stopped or failed, or changed no job at all.
+    """
+    try:
+        with _bar(operation) as progress:
+            ended = _followed(client, operation, progress)
+    except KeyboardInterrupt:
+        typer.echo(f"It goes on; follow it: jobplane bulk watch {operation['id']}", err=True)
+        raise
+    _show(ended, as_json=as_json)
+    if ended["status"] != "done" or (ended.get("total") and not ended["done"]):
+        message = f"The operation is {ended['status']}: {ended['done']} of {ended.get('total') or 0} jobs were changed."
+        raise Failed(message)
+
+
+def control(where: Target, operation_id: str, verb: str, reason: str | None, *, as_json: bool) -> None:
+    """Pause, resume or stop it."""
+    with Client(where) as client:
+        answer = client.post(f"/operations/{part(operation_id)}/{verb}", given({"reason": reason}))
+    _show(answer, as_json=as_json)
+
+
+def look(client: Client, operation_id: str) -> Operation:
+    """The operation as it is now."""
+    found: Operation = client.get(f"/operations/{part(operation_id)}")
+    return found
+
+
+def row(operation: Operation) -> list[str]:
+    """An operation as a line of a table."""
+    total = operation.get("total")
+    return [
+        operation["id"],
+        operation["action"],
+        operation["status"],
+        "" if total is None else str(total),
+        str(operation["done"]),
+        _codes(operation.get("codes")) or str(operation["skipped"]),
+        output.age(operation["requested_at"]),
+        operation.get("reason") or "",
+    ]
+
+
+def _planned(client: Client, operation: Operation) -> Operation:
+    """The operation as soon as its jobs are settled.
+
+    Raises:
+        Failed: it could not be planned.
+    """
+    for shown in _looks(client, operation):
+        if shown["status"] in ENDED:
+            message = f"It could not be planned: {shown.get('detail') or shown.get('code') or shown['status']}"
+            raise Failed(message)
+        if shown["status"] != "planning":
+            return shown
+    raise AssertionError
+
+
+def _followed(client: Client, operation: Operation, progress: Progress) -> Operation:
+    for shown in _looks(client, operation):
+        progress(shown)
+        if shown["status"] in ENDED:
+            return shown
+    raise AssertionError
+
+
+def _looks(client: Client, operation: Operation) -> Iterator[Operation]:
+    """The operation again and again, at first often."""
+    pause_s = _FIRST_LOOK_S
+    yield operation
+    while True:
+        time.sleep(pause_s)
+        pause_s = min(_LAST_LOOK_S, pause_s * 1.5)
+        yield look(client, operation["id"])
+
+
+@contextmanager
+def _bar(operation: Operation) -> Iterator[Progress]:
+    """A bar on standard error, if that is a terminal."""
+    from rich.console import Console  # noqa: PLC0415 - only who follows pays for it
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - as above
+    from rich.progress import Progress as Bars  # noqa: PLC0415 - as above
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bars(*columns, console=console, disable=not console.is_terminal, transient=True) as bars:
+        task = bars.add_task(operation["action"], total=operation.get("total"))
+
+        def progress(operation: Operation) -> None:
+            name = f"{operation['action']} ({operation['status']})"
+            seen = operation["done"] + operation["skipped"]
+            bars.update(task, completed=seen, total=operation.get("total"), description=name)
+
+        yield progress
+
+
+def _show(operation: Operation, *, as_json: bool) -> None:
+    if as_json:
+        output.as_json(operation)
+    elif "status" not in operation:  # 202: the deadline passed first
+        typer.echo(f"accepted as command {operation['command_id']}")
+    else:
+        output.table(["OPERATION", "ACTION", "STATUS", "JOBS", "DONE", "SKIPPED", "ASKED", "REASON"], [row(operation)])
+
+
+def _explain(plan: Operation) -> None:
+    """What a plan is about, on standard error: the answer comes later."""
+    typer.echo(f"{plan['action']}: {plan['total']} jobs", err=True)
+    for name, counts in (plan.get("breakdown") or {}).items():
+        if counts:
+            typer.echo(f"  by {name}: {_codes(counts)}", err=True)
+    if plan.get("skipping"):
+        typer.echo(f"  will be skipped: {_codes(plan['skipping'])}", err=True)
+
+
+def _codes(counts: dict[str, int] | None) -> str:
+    return ", ".join(f"{count} {name}" for name, count in (counts or {}).items())
