@@ -1,0 +1,158 @@
+"""Bulk operations from the command line: planned, shown, asked for, run, followed."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobplane.cli import errors
+from jobplane.contracts.operations import OperationView
+from tests.support.commands import CommandLineOf
+from tests.unit.cli.scripted import Gateway, gateway
+
+ID = "01920a40-0000-7000-8000-00000000b01c"
+ONE = f"/operations/{ID}"
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Iterator[Gateway]:
+    with gateway(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def command(scripted: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLineOf:
+    return CommandLineOf(scripted.data, monkeypatch, capsys)
+
+
+def operation(status: str, **more: object) -> dict[str, Any]:
+    values = {
+        "id": ID,
+        "action": "retry",
+        "status": status,
+        "actor": {"id": "01920a3c-0000-7000-8000-000000000001", "role": "ADMIN", "kind": "user"},
+        "requested_at": "2026-11-22T12:00:00Z",
+        "total": 3,
+    }
+    return OperationView.model_validate(values | more).model_dump(mode="json")
+
+
+def will_be_done(scripted: Gateway, total: int = 3, **more: object) -> None:
+    scripted.will("POST /jobs/bulk", operation("planning", total=None))
+    scripted.will(
+        f"GET {ONE}",
+        operation("planned", total=total, skipping={"job_not_failed": 1}),
+        operation("running", total=total, done=1),
+        operation("done", total=total, **({"done": total - 1, "skipped": 1, "codes": {"job_not_failed": 1}} | more)),
+    )
+    scripted.will(f"POST {ONE}/run", operation("running", total=total))
+
+
+def test_an_operation_is_planned_run_and_followed_to_its_end(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted)
+    said = command("bulk", "retry", "status:failed", "queue:mail", "--reason", "fixed", "--rate", "5")
+    assert said.code == 0, said.err
+    wish = {"action": "retry", "filter": "status:failed queue:mail", "reason": "fixed", "rate": 5.0, "dry_run": True}
+    assert scripted.bodies("POST /jobs/bulk") == [wish]
+    assert scripted.bodies(f"POST {ONE}/run") == [{"reason": "fixed"}]
+    assert "will be skipped: 1 job_not_failed" in said.err
+    assert "done" in said.out
+
+
+def test_a_script_gets_one_document(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted)
+    said = command("bulk", "cancel", "queue:mail", "--json")
+    assert (said.json["status"], said.json["done"]) == ("done", 2)
+
+
+def test_many_jobs_are_not_changed_unasked(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted, total=11)
+    refused = command("bulk", "retry", "status:failed")
+    assert refused.code == 2
+    assert "This will retry 11 jobs" in refused.err
+    assert scripted.bodies(f"POST {ONE}/run") == []
+
+
+def test_many_jobs_are_changed_with_yes(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted, total=11)
+    assert command("bulk", "retry", "status:failed", "--yes").code == 0
+
+
+def test_a_dry_run_changes_nothing_and_says_how_to_go_on(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted, total=40_000)
+    said = command("bulk", "retry", "status:failed", "--dry-run")
+    assert said.code == 0
+    assert f"jobplane bulk start {ID}" in said.out
+    assert scripted.bodies(f"POST {ONE}/run") == []
+
+
+def test_a_plan_is_run_later_unless_it_drifted(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will(f"GET {ONE}", operation("planned"))
+    scripted.will(f"POST {ONE}/run", {"detail": "12 more jobs fit now.", "code": "plan_drifted"}, status=409)
+    refused = command("bulk", "start", ID, "--max-drift", "10")
+    assert (refused.code, refused.err) == (1, "retry: 3 jobs\njobplane: 12 more jobs fit now. [plan_drifted]\n")
+    assert scripted.bodies(f"POST {ONE}/run") == [{"max_drift": 10}]
+
+
+def test_an_operation_that_fits_nothing_or_changes_nothing_fails(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will("POST /jobs/bulk", operation("planned", total=0))
+    assert "No job fits" in command("bulk", "retry", "status:failed").err
+    scripted.will(f"GET {ONE}", operation("done", done=0, skipped=3))
+    assert command("bulk", "watch", ID).code == 1
+
+
+def test_a_detached_operation_is_not_followed(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted)
+    assert command("bulk", "retry", "status:failed", "--detach", "--json").json["status"] == "running"
+
+
+def test_ids_come_from_a_file(scripted: Gateway, command: CommandLineOf, tmp_path: Path) -> None:
+    will_be_done(scripted)
+    ids = tmp_path / "ids"
+    ids.write_text("a\nb\n")
+    assert command("bulk", "run", "--ids-from", str(ids)).code == 0
+    assert scripted.bodies("POST /jobs/bulk")[0]["ids"] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["retry"], ["retry", "status:failed", "--ids-from", "-"], ["edit", "status:failed"], ["run", "--ids-from", "/no"]],
+)
+def test_what_is_to_be_done_to_which_jobs_must_be_said(command: CommandLineOf, arguments: list[str]) -> None:
+    assert command("bulk", *arguments).code == 2
+
+
+def test_an_operation_is_taken_back(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted)
+    scripted.will(f"POST {ONE}/undo", operation("planned", undo_of=ID))
+    assert command("bulk", "undo", ID, "--reason", "wrong queue").code == 0
+    assert scripted.bodies(f"POST {ONE}/undo") == [{"reason": "wrong queue", "dry_run": True}]
+
+
+def test_the_failed_jobs_of_a_group_are_retried_as_one_operation(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted)
+    assert command("errors", "retry", "9f86d081884c7d65").code == 0
+    assert scripted.bodies("POST /jobs/bulk")[0]["filter"] == "fingerprint:9f86d081884c7d65 status:failed"
+
+
+def test_a_trend_is_drawn() -> None:
+    assert errors.trend([0, 1, 4, 8]) == "·▁▄█"
+    assert errors.trend([0, 0]) == "··"
+    assert errors.trend([3]) == "█"
+
+
+def test_dead_letters_are_only_deleted_when_that_is_confirmed(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will("POST /dlq/17/discard", {"seq": 17})
+    assert command("dlq", "discard", "17").code == 2
+    assert scripted.asked == []
+    assert "discarded" in command("dlq", "discard", "17", "--yes").out
+
+
+def test_a_replay_that_is_refused_fails_and_the_others_are_tried(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will("POST /dlq/1/replay", {"detail": "It cannot be read.", "code": "still_unreadable"}, status=409)
+    scripted.will("POST /dlq/2/replay", {"seq": 2, "command_id": "c", "status": "done", "job_id": "j"})
+    said = command("dlq", "replay", "1", "2")
+    assert said.code == 1
+    assert "[still_unreadable]" in said.err
+    assert "done" in said.out
