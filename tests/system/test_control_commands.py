@@ -61,9 +61,10 @@ def test_a_job_is_edited_cancelled_restored_and_copied(command: CommandLineOf) -
     assert answer(command, "jobs", "restore", job_id)[0]["job"]["status"] == "PENDING"
     copy = answer(command, "jobs", "clone", job_id, "--payload", '{"side": 640}')
     assert (copy["cloned_from"], copy["priority"]) == (job_id, 7)
-    shown = command("jobs", "show", job_id).out
-    assert "job.edited" in shown
-    assert "priority" in shown
+    shown = command("jobs", "show", job_id)
+    assert shown.code == 0, shown.err
+    assert "job.edited" in shown.out
+    assert "priority" in shown.out
     was = answer(command, "jobs", "show", job_id, "--as-of", str(edited["position"] - 1))["job"]
     assert was["priority"] == 0
 

@@ -1,0 +1,76 @@
+"""What commands make of the answers that the API documents."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from jobplane.gateway.examples import EXAMPLES
+from tests.support.commands import CommandLineOf
+from tests.unit.cli.scripted import Gateway, gateway
+
+JOB = "01920a3c-7f00-7a00-8000-0123456789ab"
+
+
+@pytest.fixture
+def scripted(tmp_path: Path) -> Iterator[Gateway]:
+    with gateway(tmp_path) as one:
+        one.will(f"GET /jobs/{JOB}", EXAMPLES["JobView"])
+        one.will(f"GET /jobs/{JOB}/history", EXAMPLES["History"])
+        one.will(f"GET /jobs/{JOB}/attempts", EXAMPLES["Attempts"])
+        one.will("GET /jobs", EXAMPLES["JobListPage"])
+        one.will("GET /stats/jobs", EXAMPLES["JobCount"])
+        one.will("GET /queues", EXAMPLES["QueueList"])
+        one.will("GET /dlq", EXAMPLES["DeadLetterPage"])
+        one.will("GET /dlq/17", EXAMPLES["DeadLetterDetail"])
+        one.will("GET /operations", EXAMPLES["OperationPage"])
+        one.will("GET /operations/a/items", EXAMPLES["OperationItems"] | {"next_cursor": None})
+        one.will("GET /operations/a", EXAMPLES["OperationView"])
+        yield one
+
+
+@pytest.fixture
+def command(scripted: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLineOf:
+    return CommandLineOf(scripted.data, monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["jobs", "show", JOB], ["job.retried", "RUN", JOB]),
+        (["jobs", "list", "status:failed"], [JOB, "ATTEMPT"]),
+        (["jobs", "list", "--count"], []),
+        (["queues", "list"], ["QUEUE", "STATE"]),
+        (["dlq", "list"], ["REPLAYABLE", "17"]),
+        (["dlq", "show", "17"], ["service"]),
+        (["bulk", "list"], ["OPERATION"]),
+        (["bulk", "show", "a"], ["total"]),
+        (["bulk", "items", "a"], ["OUTCOME"]),
+    ],
+)
+def test_what_the_api_documents_is_shown(command: CommandLineOf, arguments: list[str], shown: list[str]) -> None:
+    said = command(*arguments)
+    assert said.code == 0, said.err
+    for part in shown:
+        assert part in said.out
+
+
+def test_a_query_reaches_the_api_as_it_was_typed(scripted: Gateway, command: CommandLineOf) -> None:
+    command("jobs", "list", "--sort=-priority", "--", "-tag:x", 'error:"timed out"')
+    assert scripted.asked[-1].query == {"q": '-tag:x error:"timed out"', "sort": "-priority", "limit": "20"}
+
+
+def test_a_part_of_a_query_that_is_wrong_is_pointed_at(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.answers["GET /jobs"].clear()
+    wrong = {
+        "loc": ["query", "q"],
+        "msg": "there is no key colour",
+        "position": 14,
+        "length": 10,
+        "token": "colour:red",
+    }
+    problem = {"detail": "The query cannot be understood.", "code": "invalid_query", "errors": [wrong]}
+    scripted.will("GET /jobs", problem, status=422)
+    said = command("jobs", "list", "status:failed colour:red")
+    told = "The query cannot be understood. (at 14: 'colour:red': there is no key colour) [invalid_query]"
+    assert (said.code, said.err) == (1, f"jobplane: {told}\n")
