@@ -85,7 +85,11 @@ class Histories:
         after = int(decode_cursor(query.cursor, _NUMBER)) if query.cursor else 0
         async with self._pool.connection() as conn:
             history = told(await events_of(conn, query.job_id))
-            page = [(event, meta) for event, meta in history if after < getattr(event, "run", 0) <= after + query.limit]
+            page = [
+                (event, meta)
+                for event, meta in history
+                if after < (getattr(event, "run", None) or 0) <= after + query.limit
+            ]
             texts = await bodies.load(conn, error_references(event for event, _ in page))
         if not history:
             raise not_found(query.job_id)
