@@ -107,6 +107,8 @@ def _after(job: Row, event: Row, told: Row) -> Row:  # noqa: C901, PLR0911, PLR0
             return job | {"run_at": _time(told["run_at"]), "forced": True}
         case "job.restored.v1":
             return job | {"attempt": told["attempt"], "finished_at": None, "stop": None}
+        case "job.archived.v1":
+            return job
         case "job.edited.v1":
             return job | _edited(job, told)
         case stop:

@@ -14,7 +14,7 @@ import pytest
 from tests.chaos import checker, evidence
 from tests.chaos import fold as fold_module
 from tests.chaos import history as history_module
-from tests.chaos.checker import STUCK, check
+from tests.chaos.checker import STUCK, Losses, check, rows_equal_their_events
 from tests.chaos.evidence import Evidence, Journal, Message, Row
 from tests.chaos.fold import BrokenHistory, arrows, fold
 from tests.chaos.history import Record
@@ -371,3 +371,14 @@ def test_a_history_that_no_job_can_have_is_refused(change: Row) -> None:
     events = _events()[:2]
     with pytest.raises(BrokenHistory):
         fold([*events, _event(3, 3, "completed", _run(1, "RUNNING", "COMPLETED")) | change])
+
+
+def test_an_archived_job_has_no_row() -> None:
+    events = [*_events(), _event(7, 7, "archived", {"before": "COMPLETED", "after": "COMPLETED"})]
+    sound, history = _sound()
+    journal = replace(sound.journals["EVT_JOBS"], events=events)
+    gone = replace(sound, journals=sound.journals | {"EVT_JOBS": journal}, jobs={}, counts={})
+    assert not list(rows_equal_their_events(gone, history, Losses.of(history)))
+    kept = replace(gone, jobs=sound.jobs, counts=sound.counts)
+    [wrong] = rows_equal_their_events(kept, history, Losses.of(history))
+    assert "although it was archived" in wrong

@@ -57,6 +57,7 @@ _ALLOWED: Final[dict[str, frozenset[str | None]]] = {
     "job.retried.v1": frozenset({"FAILED"}),
     "job.restored.v1": frozenset({"CANCELLED"}),
     "job.edited.v1": frozenset({"PENDING", "FAILED"}),
+    "job.archived.v1": frozenset({"COMPLETED", "FAILED", "CANCELLED"}),
     "job.cancelled.v1": frozenset({"PENDING", "RUNNING"}),
     "job.stop_confirmed.v1": frozenset({"CANCELLED"}),
     "job.finished_anyway.v1": frozenset({"CANCELLED"}),

@@ -132,6 +132,7 @@ class Staged:
     """What a transaction has written and nobody else sees yet."""
 
     events: list[tuple[int, NewEvent]] = field(default_factory=list)
+    gone: list[JobId] = field(default_factory=list)
     rows: dict[JobId, Row] = field(default_factory=dict)
     bodies: list[tuple[JobId, NewBody]] = field(default_factory=list)
     outcomes: dict[str, Stored] = field(default_factory=dict)
@@ -247,6 +248,8 @@ class MemoryDatabase:
         self.events += staged.events
         self._versions.update((event.stream_id, event.version) for _, event in staged.events)
         self.rows |= staged.rows
+        for job_id in staged.gone:
+            del self.rows[job_id]
         self.bodies |= {body.ref: (job_id, body) for job_id, body in staged.bodies}
         self.outcomes |= staged.outcomes
         for key, n in staged.counts.items():

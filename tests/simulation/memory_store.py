@@ -232,7 +232,10 @@ def _staged(changes: Changes, base: int, database: MemoryDatabase) -> Staged:
     staged.bodies = list(changes.bodies)
     staged.paid = dict(changes.paid)
     staged.counts = {key: n for key, n in changes.counts.items() if n}
+    staged.gone = [item.job.id for item, _ in changes.rows if item.archived]
     for item, n in changes.rows:
+        if item.archived:
+            continue
         before = database.rows.get(item.job.id)
         staged.rows[item.job.id] = Row(
             job=item.job,

@@ -13,7 +13,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import ErrorFact
 from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs.batch import Batch, refusal
-from jobplane.jobs.decider import CompleteJob, FailJob, LeaseLost
+from jobplane.jobs.decider import REFUSALS, ArchiveJob, CompleteJob, FailJob, LeaseLost, Rejected
 from jobplane.jobs.store import ById, Changes, Claimable, Due, Known
 from jobplane.jobs.wishes import Wish
 from tests.integration.jobs.driving import KIND
@@ -135,6 +135,16 @@ class StoreChecks:
         assert (item.job.priority, item.job.max_attempts, item.job.payload_ref) == (3, 9, edit.body.ref)
         await settle(shelf, EditJob(job_id=job.id, run_at=item.job.run_at + timedelta(hours=1)))
         assert await claimed(shelf.store, queue="elsewhere") == []
+
+    async def test_an_archived_job_has_no_row_and_is_not_counted(self, shelf: Shelf) -> None:
+        job = await create(shelf.ledger)
+        await settle(shelf, CancelJob(job_id=job.id))
+        [archived, retried] = await settle(shelf, ArchiveJob(job.id, timedelta()), RetryJob(job_id=job.id))
+        assert archived.position == 3
+        assert retried.decision == Rejected("job_not_found", REFUSALS["job_not_found"])
+        assert {key: n for key, n in (await shelf.counts()).items() if n} == {}
+        async with shelf.store.transaction() as tx:
+            assert (await tx.read(ById([job.id]), NOTHING)).held == []
 
     async def test_a_claim_of_several_kinds_takes_in_one_order(self, shelf: Shelf) -> None:
         kinds = [KIND, "test.other", "test.third"]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,17 @@ from jobplane.chassis.new_events import NewEvent
 from jobplane.chassis.relay import Relay, creator
 from jobplane.cli.site import Site
 from jobplane.contracts import subjects
+from jobplane.contracts.actors import system
 from jobplane.contracts.admin_events import LoginSucceeded
 from jobplane.contracts.commands import CancelJob, EditJob, ForceRunJob, RestoreJob, RetryJob
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.topology import EVT_ADMIN
 from jobplane.jobs.__main__ import serve
+from jobplane.jobs.decider import ArchiveJob
+from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.settings import Settings
+from jobplane.jobs.wishes import Cause, Wish
 from jobplane.local.data_dir import DataDirectory
 from jobplane.local.ports import LOOPBACK
 from tests.integration.jobs.driving import ADMIN, Driver, done, failed
@@ -50,14 +56,14 @@ async def fill(database: Database, bus: Bus) -> None:
         worker = await buses.connect(bus.url("worker"), user="worker", name="test worker")
         driver = Driver(gateway, worker, queue="queue", owner_url=database.owner_url)
         await eventually(lambda: _answers(driver), timeout=15)
-        await _live(driver)
+        await _live(driver, database)
         await _log_in(database, bus)
         await eventually(lambda: _audited(database), timeout=15)
         await buses.close(gateway)
         await buses.close(worker)
 
 
-async def _live(driver: Driver) -> None:
+async def _live(driver: Driver, database: Database) -> None:
     completed = await driver.create(payload={"a": 1}, unique_key="once")
     await driver.do(driver.creation(unique_key="once"))
     [leased] = await driver.lease(max=1)
@@ -80,8 +86,22 @@ async def _live(driver: Driver) -> None:
     await driver.do(
         EditJob(job_id=corrected, queue="elsewhere", payload={"a": 6}, max_attempts=9), reason="it was wrong"
     )
+    await driver.ended("cancelled")
+    await _archive(database)
     await driver.running(payload={"a": 3})
     await driver.pending(payload={"a": 4})
+
+
+async def _archive(database: Database) -> None:
+    """Let go of the cancelled job that waited: one that ran stays."""
+    pool = await databases.open_pool(database.url("jobs"), schema="jobs", service="jobs")
+    ledger = Ledger(PostgresStore(Journal(pool)))
+    async with pool.connection() as conn:
+        row = await (await conn.execute("SELECT id FROM job WHERE status = 'CANCELLED' AND stop IS NULL")).fetchone()
+    assert row is not None
+    [settled] = await ledger.settle([Wish(ArchiveJob(row[0], timedelta()), Cause(system("archiver")))])
+    assert settled.event is not None
+    await pool.close()
 
 
 async def _log_in(database: Database, bus: Bus) -> None:

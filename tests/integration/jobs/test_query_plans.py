@@ -342,7 +342,7 @@ HOT = {
     ),
     "history": Hot(
         lambda desk: Histories(desk.pool, desk.model).history(OneJobHistory(job_id=desk.ids[JobStatus.FAILED][0])),
-        {"event_stream_id_version_key", "job_pkey", "event_pkey", "body_pkey"},
+        {"event_stream_id_version_key", "event_pkey", "job_pkey", "archived_job_pkey", "body_pkey"},
         8,
         8,
     ),

@@ -10,6 +10,7 @@ from jobplane.jobs.decider import (
     Accepted,
     AlreadyThere,
     AnyCommand,
+    ArchiveJob,
     CompleteJob,
     Context,
     Decision,
@@ -81,6 +82,10 @@ def restore() -> RestoreJob:
 
 def edit(**fields: Any) -> EditJob:
     return EditJob(job_id=JOB, **fields)
+
+
+def archive(**kept: float) -> ArchiveJob:
+    return ArchiveJob(JOB, timedelta(**kept))
 
 
 def time_out() -> TimeoutJob:

@@ -26,6 +26,7 @@ from jobplane.jobs.decider import (
     MAX_ORPHANINGS,
     Accepted,
     CompleteJob,
+    Context,
     Decision,
     FailJob,
     LeaseLost,
@@ -33,6 +34,7 @@ from jobplane.jobs.decider import (
     Rejected,
     ReleaseJob,
     StopReported,
+    decide,
 )
 from tests.unit.jobs.story import (
     BROKEN,
@@ -41,6 +43,7 @@ from tests.unit.jobs.story import (
     PAYLOAD,
     T0,
     Story,
+    archive,
     cancel,
     complete,
     create,
@@ -167,6 +170,14 @@ class LifeOfAJob(RuleBasedStateMachine):
         if isinstance(self.story.decision, Accepted):
             assert before.status in {JobStatus.PENDING, JobStatus.FAILED}
             assert replace(after, version=before.version) != before or payload
+
+    @rule()
+    def the_archiver_looks(self) -> None:
+        story, before = self.story, self.story.job
+        decision = decide(archive(days=1), before, Context(now=story.now))
+        if isinstance(decision, Accepted):  # its story would be over
+            assert before.status in FINISHED
+            assert before.stop is not StopState.PENDING
 
     def _report(self, command: CompleteJob | FailJob | ReleaseJob | StopReported, jitter: float = 0.5) -> None:
         before = self.story.job

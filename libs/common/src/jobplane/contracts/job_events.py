@@ -190,6 +190,12 @@ class JobEdited(JobEvent):
     """The new payload, if it changed; none: an empty one."""
 
 
+class JobArchived(JobEvent):
+    """The job was over for as long as such jobs are kept: its row is gone, its events and bodies stay."""
+
+    TYPE = "job.archived.v1"
+
+
 class CommandRefused(Fact):
     """A command was refused (a stream of the command's own)."""
 
@@ -222,6 +228,7 @@ AnyJobEvent = (
     | JobForceRun
     | JobRestored
     | JobEdited
+    | JobArchived
 )
 
 JOB_EVENTS: Final[dict[str, type[AnyJobEvent]]] = {
@@ -241,6 +248,7 @@ JOB_EVENTS: Final[dict[str, type[AnyJobEvent]]] = {
         JobForceRun,
         JobRestored,
         JobEdited,
+        JobArchived,
     )
 }
 """Every event of a job, by its type."""

@@ -119,6 +119,8 @@ class JobView(Fact):
     """Whether an admin put it before all priorities."""
     stop: StopState | None = None
     """After the cancel of a running job: what became of that run."""
+    archived_at: datetime | None = None
+    """When it was archived: it is told from its events then, and nothing can be done with it but to copy it."""
     stopping: Stopping | None = None
     """The same with its times; only in the detail."""
 

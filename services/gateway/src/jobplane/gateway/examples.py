@@ -39,6 +39,7 @@ _LIST_ITEM: Final[dict[str, Any]] = {
     "forced": False,
     "cloned_from": None,
     "stop": None,
+    "archived_at": None,
     "stopping": None,
 }
 _JOB: Final[dict[str, Any]] = _LIST_ITEM | {

@@ -32,6 +32,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "job_not_cancelled": HTTPStatus.CONFLICT,
     "job_not_editable": HTTPStatus.CONFLICT,
     "payload_erased": HTTPStatus.CONFLICT,
+    "job_archived": HTTPStatus.CONFLICT,
     "nothing_to_change": HTTPStatus.CONFLICT,
     "max_attempts_too_low": HTTPStatus.UNPROCESSABLE_ENTITY,
     "job_not_due": HTTPStatus.CONFLICT,

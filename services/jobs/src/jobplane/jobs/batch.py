@@ -12,7 +12,15 @@ from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.commands import CreateJob, EditJob
 from jobplane.contracts.envelope import trace_id_of
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.job_events import AnyJobEvent, CommandRefused, JobForceRun, JobRestored, JobRetried, JobStarted
+from jobplane.contracts.job_events import (
+    AnyJobEvent,
+    CommandRefused,
+    JobArchived,
+    JobForceRun,
+    JobRestored,
+    JobRetried,
+    JobStarted,
+)
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.jobs import outcomes, reasons
 from jobplane.jobs.allowance import Permit, keys_of, paid
@@ -41,7 +49,7 @@ class Batch:
     settled: list[Settled] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     _caused: list[Settled] = field(default_factory=list)
-    _moves: list[tuple[Count | None, Count]] = field(default_factory=list)
+    _moves: list[tuple[Count | None, Count | None]] = field(default_factory=list)
     _decided: dict[str, Settled] = field(default_factory=dict)
 
     def settle(self, wish: Wish) -> None:
@@ -112,7 +120,11 @@ class Batch:
             self._hold_key(job.kind, job.unique_key, job.id, finished=job.status in FINISHED)
         settled.event = event
         self._caused.append(settled)
-        self._moves.append((before, (job.queue, job.status)))
+        archived = isinstance(event, JobArchived)
+        if archived:
+            held.archived = True
+            del self.jobs[job.id]  # for whatever else is wanted of it
+        self._moves.append((before, None if archived else (job.queue, job.status)))
         self.events.append(_new_event(wish, event, meta, traceparent, correlation_id))
 
     def _hold_key(self, kind: str, key: str, job_id: JobId, *, finished: bool) -> None:
@@ -162,13 +174,14 @@ class Batch:
                 settled.decision = outcomes.of(twin)
 
 
-def _counts(moves: Sequence[tuple[Count | None, Count]]) -> dict[Count, int]:
+def _counts(moves: Sequence[tuple[Count | None, Count | None]]) -> dict[Count, int]:
     """How the counters move."""
     deltas: dict[Count, int] = {}
     for before, after in moves:
         if before is not None:
             deltas[before] = deltas.get(before, 0) - 1
-        deltas[after] = deltas.get(after, 0) + 1
+        if after is not None:
+            deltas[after] = deltas.get(after, 0) + 1
     return deltas
 
 

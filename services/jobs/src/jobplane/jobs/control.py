@@ -1,11 +1,14 @@
-"""What people and other services may do with a job: create, retry, cancel, force, restore, edit."""
+"""What people and other services may do with a job: create, retry, cancel, force, restore, edit, archive."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from jobplane.contracts.commands import CreateJob, EditJob
+from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import (
     Editable,
+    JobArchived,
     JobCancelled,
     JobCreated,
     JobEdited,
@@ -14,8 +17,17 @@ from jobplane.contracts.job_events import (
     JobRetried,
 )
 from jobplane.contracts.jobs import FINISHED, JobStatus, StopState
-from jobplane.jobs.decisions import AlreadyThere, Context, Decision, happens, of_job, refuse
+from jobplane.jobs.decisions import AlreadyThere, Context, Decision, Nothing, happens, of_job, refuse
 from jobplane.jobs.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveJob:
+    """The job may be over for longer than such jobs are kept."""
+
+    job_id: JobId
+    retention: timedelta
+
 
 MAX_DELAY: Final = timedelta(days=3653)
 """A job may wait about ten years for its time; beyond, it is a slip (and databases end before calendars do)."""
@@ -106,6 +118,15 @@ def edit(command: EditJob, state: Job, context: Context) -> Decision:
     return happens(
         JobEdited(**job, after=state.status, changed=changed, was=Editable(**was), now=Editable(**now), payload=payload)
     )
+
+
+def archive(command: ArchiveJob, state: Job, context: Context) -> Decision:
+    """Let go of a job that was over for long enough; not while it is open what became of its run."""
+    if state.finished_at is None or state.stop is StopState.PENDING:
+        return Nothing()
+    if state.finished_at + command.retention > context.now:
+        return Nothing()
+    return happens(JobArchived(**of_job(state), after=state.status))
 
 
 def _changes(command: EditJob, state: Job, context: Context) -> tuple[dict[str, Any], dict[str, Any]]:

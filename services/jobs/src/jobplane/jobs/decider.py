@@ -5,6 +5,7 @@ What people may do is decided in `control`, what happens to runs in `runs`.
 
 from jobplane.contracts.commands import AnyJobCommand, CancelJob, CreateJob, EditJob, ForceRunJob, RestoreJob, RetryJob
 from jobplane.jobs import control, runs
+from jobplane.jobs.control import ArchiveJob
 from jobplane.jobs.decisions import (
     REFUSALS,
     Accepted,
@@ -39,6 +40,7 @@ __all__ = [
     "Accepted",
     "AlreadyThere",
     "AnyCommand",
+    "ArchiveJob",
     "CompleteJob",
     "Context",
     "Decision",
@@ -56,7 +58,7 @@ __all__ = [
     "decide",
 ]
 
-AnyCommand = AnyJobCommand | AnyRunCommand
+AnyCommand = AnyJobCommand | AnyRunCommand | ArchiveJob
 
 
 def decide(command: AnyCommand, state: Job | None, context: Context) -> Decision:  # noqa: PLR0911 - one case per command
@@ -76,5 +78,7 @@ def decide(command: AnyCommand, state: Job | None, context: Context) -> Decision
             return control.restore(state, context)
         case EditJob():
             return control.edit(command, state, context)
+        case ArchiveJob():
+            return control.archive(command, state, context)
         case _:
             return runs.decide(command, state, context)

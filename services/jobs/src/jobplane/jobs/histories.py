@@ -10,6 +10,7 @@ from pydantic import JsonValue
 
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.ids import CommandId, Position
+from jobplane.contracts.job_events import JobArchived
 from jobplane.contracts.jobs import Attempts, Change, History, HistoryItem, JobView
 from jobplane.contracts.queries import OneJob, OneJobAttempts, OneJobHistory
 from jobplane.jobs import bodies
@@ -40,7 +41,9 @@ class Histories:
         """
         if query.at is not None or query.position is not None:
             return await self._as_it_was(query)
-        now = await self._read_model.one(query)
+        now = (await self._read_model.views([query.job_id])).get(query.job_id)
+        if now is None:
+            return await self._as_it_was(query)  # archived, or never there
         if now.stop is None:
             return now
         async with self._pool.connection() as conn:
@@ -56,7 +59,9 @@ class Histories:
                 raise not_found(query.job_id)
             texts = await bodies.load(conn, references(job))
         shown = view(job, events[-1].position, None, texts)
-        return shown.model_copy(update={"stopping": stopping_of(history) if job.stop else None})
+        archived = events[-1].at if events[-1].type == JobArchived.TYPE else None
+        stopping = stopping_of(history) if job.stop else None
+        return shown.model_copy(update={"stopping": stopping, "archived_at": archived})
 
     async def history(self, query: OneJobHistory) -> History:
         """The events of a job, oldest first, each with what it changed.

@@ -8,6 +8,7 @@ from typing import assert_never
 from jobplane.contracts.ids import BodyRef, JobId
 from jobplane.contracts.job_events import (
     AnyJobEvent,
+    JobArchived,
     JobCancelled,
     JobCompleted,
     JobCreated,
@@ -130,6 +131,8 @@ def evolve(state: Job | None, event: AnyJobEvent, meta: Meta) -> Job:  # noqa: C
             return _restored(state, event, meta)
         case JobEdited():
             return _edited(state, event, meta)
+        case JobArchived():
+            return replace(state, version=meta.version)
         case _:
             assert_never(event)
 

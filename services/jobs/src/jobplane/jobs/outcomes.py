@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from jobplane.contracts.ids import JobId
 from jobplane.jobs.decisions import AlreadyThere, Rejected
-from jobplane.jobs.past import who_changed
+from jobplane.jobs.past import archived_at, who_changed
 
 if TYPE_CHECKING:
     from jobplane.jobs.wishes import Settled
@@ -27,7 +27,14 @@ EXPIRED: Final = Rejected(
 )
 
 VERSION_CONFLICT: Final = "version_conflict"
-"""The code whose facts say who was faster; see `conflict_explained`."""
+"""The code whose facts say who was faster; see `explained`."""
+
+NOT_FOUND: Final = "job_not_found"
+
+ARCHIVED: Final = Rejected(
+    "job_archived", "The job was archived: its history is still there, copy it if it should run again."
+)
+"""Told instead of `job_not_found` where the journal knows the job; see `explained`."""
 
 COLUMNS: Final = "command_id, body_digest, status, code, detail, facts, job_id, position"
 
@@ -67,15 +74,26 @@ async def load(conn: AsyncConnection[Any], command_id: str) -> Stored | None:
     return None if row is None else stored(row)
 
 
-async def conflict_explained(conn: AsyncConnection[Any], told: Stored) -> Stored:
-    """An outcome whose facts say, if the job had changed, who changed it and when; any other as it is.
+def worth_explaining(told: Stored) -> bool:
+    """Whether the journal may know more of a refusal."""
+    return told.code in {VERSION_CONFLICT, NOT_FOUND} and told.job_id is not None
 
-    Looked up when it is told, not when it is decided: events never change, and hardly anybody is overtaken.
+
+async def explained(conn: AsyncConnection[Any], told: Stored) -> Stored:
+    """A refusal with what the journal knows: who changed the job and when, or that it was archived; others as they are.
+
+    Looked up when it is told, not when it is decided: events never change, and hardly anybody needs it.
     """
-    version = told.facts.get("version")
-    if told.code != VERSION_CONFLICT or told.job_id is None or not isinstance(version, int):
+    if told.job_id is None or not worth_explaining(told):
         return told
-    return replace(told, facts=told.facts | await who_changed(conn, told.job_id, version))
+    version = told.facts.get("version")
+    if told.code == VERSION_CONFLICT and isinstance(version, int):
+        return replace(told, facts=told.facts | await who_changed(conn, told.job_id, version))
+    at = await archived_at(conn, told.job_id) if told.code == NOT_FOUND else None
+    if at is None:
+        return told
+    facts = told.facts | {"archived_at": at.isoformat()}
+    return replace(told, code=ARCHIVED.code, detail=ARCHIVED.detail, facts=facts)
 
 
 def stored(row: Sequence[Any]) -> Stored:

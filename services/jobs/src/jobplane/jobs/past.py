@@ -1,6 +1,7 @@
 """The past of a job: its events as the journal has them; whoever looks back gets them from here."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final
 
 from psycopg import AsyncConnection
@@ -8,7 +9,7 @@ from psycopg import AsyncConnection
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import EventRecord, trace_id_of
 from jobplane.contracts.ids import EventId, JobId
-from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent
+from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent, JobArchived
 from jobplane.contracts.operations import JobsChanged
 from jobplane.jobs.job import Meta
 
@@ -20,12 +21,17 @@ UNION ALL
 SELECT event.pos, job.id, (item ->> 'version')::integer, event.data ->> 'type', event.id, event.command_id,
     event.actor::text, event.reason, event.correlation_id, event.causation_id, event.traceparent, event.at,
     ((event.data -> 'shared')::jsonb || (item::jsonb - '{{job,version}}'::text[]))::text
-FROM job JOIN event ON event.pos = ANY(job.bulk_positions) AND event.type = '{JobsChanged.TYPE}',
+FROM (
+    SELECT id, bulk_positions FROM job WHERE id = %(job)s
+    UNION ALL SELECT id, bulk_positions FROM archived_job WHERE id = %(job)s
+) AS job JOIN event ON event.pos = ANY(job.bulk_positions) AND event.type = '{JobsChanged.TYPE}',
     json_array_elements(event.data -> 'items') AS item
-WHERE job.id = %(job)s AND item ->> 'job' = job.id::text AND (item ->> 'version')::integer > %(after)s
+WHERE item ->> 'job' = job.id::text AND (item ->> 'version')::integer > %(after)s
 ORDER BY 3 LIMIT %(limit)s
 """  # noqa: S608 - constants
 """Those of its own stream, and its share of those that tell of many jobs."""
+
+_LAST: Final = "SELECT type, at FROM event WHERE stream_id = %s ORDER BY version DESC LIMIT 1"
 
 
 async def events_of(
@@ -76,3 +82,9 @@ async def who_changed(conn: AsyncConnection[Any], job_id: JobId, version: int) -
         "changed_at": event.at.isoformat(),
         "position": event.position,
     }
+
+
+async def archived_at(conn: AsyncConnection[Any], job_id: JobId) -> datetime | None:
+    """When a job was archived, if it was: that is the last of its events."""
+    found = await (await conn.execute(_LAST, (job_id,))).fetchone()
+    return found[1] if found is not None and found[0] == JobArchived.TYPE else None

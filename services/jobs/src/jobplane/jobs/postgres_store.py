@@ -133,6 +133,12 @@ _INSERT_JOBS: Final = f"""created AS (
         head.base + u.n
     FROM head, {_unnest(_NEW)}
 )"""  # noqa: S608 - constants
+_DELETE_JOBS: Final = """archived AS (
+    DELETE FROM job USING head, unnest(%s::uuid[]) AS u (id) WHERE job.id = u.id RETURNING job.id, job.bulk_positions
+), remembered AS (
+    INSERT INTO archived_job (id, bulk_positions)
+    SELECT id, bulk_positions FROM archived WHERE bulk_positions IS NOT NULL
+)"""
 # A key that is given up in this transaction is free before somebody else in it takes it; not while writes are halted.
 _FREE_KEYS: Final = f"""
 WITH head AS (SELECT FROM journal_head WHERE {WRITABLE} FOR UPDATE)
@@ -321,7 +327,10 @@ def _parts(changes: Changes) -> Iterable[tuple[str, Sequence[Parameter]]]:
     if changes.bodies:
         yield _INSERT_BODIES, _body_parameters(changes.bodies)
     new = [(item, n) for item, n in changes.rows if item.before is None]
-    old = [(item, n) for item, n in changes.rows if item.before is not None]
+    old = [(item, n) for item, n in changes.rows if item.before is not None and not item.archived]
+    gone = [item.job.id for item, _ in changes.rows if item.archived]
+    if gone:
+        yield _DELETE_JOBS, [plain(gone)]
     if new:
         yield _INSERT_JOBS, _columns(_NEW, new, changes)
     if old:

@@ -62,11 +62,11 @@ class ReadModel:
         return {job.id: view(job, row[_POSITION], row[_PROGRESS], texts) for job, row in zip(jobs, found, strict=True)}
 
     async def explained(self, told: Sequence[Stored]) -> list[Stored]:
-        """Outcomes in order; those of callers who were overtaken say by whom."""
-        if all(one.code != outcomes.VERSION_CONFLICT for one in told):
+        """Outcomes in order, with what the journal knows of the refusals among them."""
+        if not any(map(outcomes.worth_explaining, told)):
             return list(told)
         async with self._pool.connection() as conn:
-            return [await outcomes.conflict_explained(conn, one) for one in told]
+            return [await outcomes.explained(conn, one) for one in told]
 
     async def one(self, query: OneJob) -> JobView:
         """One job, whole.
@@ -134,7 +134,7 @@ class ReadModel:
         async with self._pool.connection() as conn:
             stored = await outcomes.load(conn, query.command_id)
             if stored is not None:
-                stored = await outcomes.conflict_explained(conn, stored)
+                stored = await outcomes.explained(conn, stored)
         if stored is None:
             raise Refused(
                 "command_not_found",

@@ -32,6 +32,8 @@ class Held:
     """Of its latest event; 0 for a job that is not in the table yet."""
     started: bool = False
     """A run started in this transaction."""
+    archived: bool = False
+    """Its row goes in this transaction."""
     lease_request: str | None = None
     payload: bytes | None = None
     """Known only to claims, and only if it is small."""

@@ -1,8 +1,11 @@
 """The settings of the jobs service."""
 
+from datetime import timedelta
+
 from pydantic import Field, SecretStr, field_validator
 
 from jobplane.chassis.settings import ServiceSettings
+from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs.reasons import DEFAULT, ReasonPolicy
 from jobplane.jobs.redaction import DEFAULT_KEYS, Redaction
 
@@ -27,6 +30,12 @@ class Settings(ServiceSettings):
     bulk_reason_over: int = Field(default=100, ge=0, le=1_000_000_000)
     """A bulk operation on more jobs than this needs a reason."""
 
+    retain_completed_days: float = Field(default=30, ge=0, le=36_500)
+    """Days after which completed jobs are archived; 0: never."""
+    retain_failed_days: float = Field(default=90, ge=0, le=36_500)
+    """The same for failed ones."""
+    retain_cancelled_days: float = Field(default=30, ge=0, le=36_500)
+    """The same for cancelled ones."""
     reason_required: str = DEFAULT
     """Verbs, separated by commas, that people must give a reason for; ``edit_payload`` is an edit of a payload."""
 
@@ -35,6 +44,16 @@ class Settings(ServiceSettings):
     def _verbs_are_known(cls, verbs: str) -> str:
         ReasonPolicy.of(verbs.split(","))
         return verbs
+
+    @property
+    def retention(self) -> dict[JobStatus, timedelta]:
+        """For how long jobs that are over are kept; what is not named is kept for ever."""
+        days = {
+            JobStatus.COMPLETED: self.retain_completed_days,
+            JobStatus.FAILED: self.retain_failed_days,
+            JobStatus.CANCELLED: self.retain_cancelled_days,
+        }
+        return {status: timedelta(days=kept) for status, kept in days.items() if kept}
 
     @property
     def reasons(self) -> ReasonPolicy:

@@ -17,6 +17,7 @@ from jobplane.jobs.decider import (
     Accepted,
     AlreadyThere,
     AnyCommand,
+    ArchiveJob,
     CompleteJob,
     Context,
     Decision,
@@ -110,6 +111,8 @@ def _rows() -> Iterator[_Row]:
     yield _Row(RestoreJob(job_id=_JOB), "unique key taken", holder=_OTHER)
     yield _Row(EditJob(job_id=_JOB, priority=7))
     yield _Row(EditJob(job_id=_JOB, priority=0), "as it is")
+    yield _Row(ArchiveJob(_JOB, timedelta()))
+    yield _Row(ArchiveJob(_JOB, timedelta(days=1)), "not old enough")
     yield _Row(EditJob(job_id=_JOB, max_attempts=1), "too few attempts", change=_tried_twice)
 
 

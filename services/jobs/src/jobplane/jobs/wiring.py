@@ -28,6 +28,7 @@ from jobplane.contracts.operations import JobsChanged, OperationCommand
 from jobplane.contracts.subjects import dead_letter, job_event
 from jobplane.contracts.topology import EVT_JOBS, JOBS_INTAKE
 from jobplane.jobs import (
+    archiver,
     beats,
     dead_letters,
     freed,
@@ -236,12 +237,14 @@ class Wiring:
 
     def _make_loops(self) -> list[Loop]:
         served = rescuer.BeatService(self._pool, self._bus_answers, lease_ms=self._settings.lease_ms)
+        old = archiver.Archiver(self._ledger, self._pool, self._settings.retention)
         return [
             self._scheduling,
             self._freeing,
             Loop("beat service", served.run_once, served.every_s),
             Loop("rescuer", rescuer.Rescuer(self._ledger, self._pool).run_once, rescuer.EVERY_S),
             Loop("search index", self._search_index.run_once, search_index.EVERY_S),
+            Loop("archiver", old.run_once, archiver.EVERY_S),
             Loop("pruner", pruner.Pruner(self._pool).run_once, pruner.EVERY_S),
             Loop("trim", Trim(self._bus.intake, JOBS_INTAKE, lambda: self._intake.acknowledged).run_once, trim.EVERY_S),
             Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),

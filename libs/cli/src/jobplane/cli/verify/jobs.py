@@ -13,7 +13,8 @@ _COMPARED: Final = ("version", "position", "status", "run", "attempt", "orphanin
 # What each event does to a job: docs/state_machine.md, and for attempt, orphanings and stop the body of the event.
 _ROWS: Final[LiteralString] = f"""
 WITH {EVENTS}, told AS (
-    SELECT stream_id, count(*) AS events, max(version) AS version, max(pos) AS position,
+    SELECT stream_id, bool_or(type = 'job.archived.v1') AS archived, count(*) AS events, max(version) AS version,
+        max(pos) AS position,
         (array_agg(data ->> 'after' ORDER BY version DESC))[1] AS status,
         coalesce(max((data ->> 'run')::int) FILTER (WHERE type = 'job.started.v1'), 0) AS run,
         (array_agg(CASE
@@ -50,10 +51,11 @@ SELECT coalesce(kept.id, told.stream_id), told.events,
     told.version, told.position, told.status, told.run, told.attempt, told.orphanings, told.queue, told.kind,
     told.stop, told.forced
 FROM kept FULL JOIN told ON told.stream_id = kept.id
-WHERE (kept.version, kept.position, kept.status, kept.run, kept.attempt, kept.orphanings, kept.queue, kept.kind,
+WHERE NOT (kept.id IS NULL AND told.archived) AND (
+    (kept.version, kept.position, kept.status, kept.run, kept.attempt, kept.orphanings, kept.queue, kept.kind,
     kept.stop, kept.forced)
     IS DISTINCT FROM (told.version, told.position, told.status, told.run, told.attempt, told.orphanings, told.queue,
-    told.kind, told.stop, told.forced) OR told.events <> told.version
+    told.kind, told.stop, told.forced) OR told.events <> told.version)
 ORDER BY 1 LIMIT 1000
 """  # noqa: S608 - constants
 _COUNTERS: Final[LiteralString] = """

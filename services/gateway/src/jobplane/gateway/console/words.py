@@ -39,6 +39,7 @@ EVENT_WORDS: Final[Mapping[str, str]] = {
     "job.force_run.v1": "Put first in line",
     "job.restored.v1": "Restored",
     "job.edited.v1": "Edited",
+    "job.archived.v1": "Archived",
 }
 
 _MINUTE_S: Final = 60

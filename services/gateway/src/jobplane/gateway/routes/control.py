@@ -89,7 +89,14 @@ class Edit(Wish):
 _CONTROLLED: Final = shows(Controlled, headers=("ETag",)) | shows(
     Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
 )
-_ANY_COMMAND: Final = ("job_not_found", "version_conflict", "idempotency_key_reused", "not_accepted", "command_expired")
+_ANY_COMMAND: Final = (
+    "job_not_found",
+    "job_archived",
+    "version_conflict",
+    "idempotency_key_reused",
+    "not_accepted",
+    "command_expired",
+)
 
 
 @router.post(
