@@ -270,7 +270,7 @@ def _accepted_reports_count(evidence: Evidence, history: Sequence[Record]) -> It
 
 
 def rows_equal_their_events(evidence: Evidence, _history: Sequence[Record], _losses: Losses) -> Iterator[str]:
-    """I5: each row is the fold of its events, counters are a recount, and at most one job holds a unique key."""
+    """I5: each row is the fold of its events, counters and error groups are a recount, one job holds a unique key."""
     histories: dict[str, list[Row]] = defaultdict(list)
     for event in evidence.journals["EVT_JOBS"].events:
         if event["type"].startswith("job."):
@@ -291,6 +291,9 @@ def rows_equal_their_events(evidence: Evidence, _history: Sequence[Record], _los
     recount = Counter((job["queue"], job["status"]) for job in evidence.jobs.values())
     if dict(recount) != evidence.counts:
         yield f"the counters say {evidence.counts}, there are {dict(recount)}"
+    failed = Counter(job["error_fingerprint"] for job in evidence.jobs.values() if job["status"] == "FAILED")
+    if dict(failed) != evidence.failed_now:
+        yield f"error groups say that {evidence.failed_now} are FAILED, there are {dict(failed)}"
     yield from _unique_keys_are_unique(evidence.journals["EVT_JOBS"])
 
 

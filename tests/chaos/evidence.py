@@ -70,6 +70,8 @@ class Evidence:
     """Erasable bodies: reference → text."""
     now: datetime
     """The database's clock."""
+    failed_now: dict[str, int] = field(default_factory=dict)
+    """How many jobs error groups say are FAILED: fingerprint → jobs, where there are any."""
 
 
 def gather(database_url: str, nats_url: str) -> Evidence:
@@ -109,6 +111,10 @@ def _from_database(conn: psycopg.Connection[Row]) -> Evidence:
             for row in _rows(conn, "SELECT ref::text, convert_from(data, 'utf8') AS text FROM jobs.body")
         },
         now=_one(conn, "SELECT clock_timestamp() AS now")["now"],
+        failed_now={
+            row["fingerprint"]: row["failed_now"]
+            for row in _rows(conn, "SELECT fingerprint, failed_now FROM jobs.error_group WHERE failed_now <> 0")
+        },
     )
 
 

@@ -227,6 +227,7 @@ SPOILED: dict[str, list[Spoil]] = {
         _with_row(finished_at=None),
         lambda evidence, _: evidence.jobs.pop(JOB),
         lambda evidence, _: evidence.jobs.update({OTHER: evidence.jobs[JOB]}),
+        lambda evidence, _: evidence.failed_now.update({"0" * 16: 1}),
         lambda evidence, _: evidence.counts.update({("default", "COMPLETED"): 2}),
         lambda evidence, _: evidence.counts.update({("default", "PENDING"): -1}),
         lambda evidence, _: _jobs(evidence).events.pop(4),

@@ -164,6 +164,20 @@ def counters_are_counts(evidence: Evidence) -> Iterator[str]:
         yield f"the counters are {kept}, a recount gives {dict(counted)}"
 
 
+def error_groups_are_counts(evidence: Evidence) -> Iterator[str]:
+    """Each failure was counted once, and as many jobs are FAILED as each group says."""
+    told = [fact.told["error"] for fact in evidence.facts if fact.of_job and fact.told.get("error")]
+    failures = Counter(error["fingerprint"] for error in told)
+    jobs = [row.job for row in evidence.database.rows.values() if row.job.status is JobStatus.FAILED]
+    failed = Counter(job.error_fingerprint for job in jobs)
+    for name, kept, counted in (
+        ("failures", evidence.database.failures, failures),
+        ("failed now", evidence.database.failed_now, failed),
+    ):
+        if {group: n for group, n in kept.items() if n} != dict(counted):
+            yield f"{name} of groups are {kept}, a recount gives {dict(counted)}"
+
+
 def commands_did_what_was_answered(evidence: Evidence) -> Iterator[str]:
     """One outcome per command, one event per outcome that is done, none for a refusal."""
     caused: dict[str, list[Fact]] = defaultdict(list)
@@ -328,6 +342,7 @@ CHECKS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
     every_history_is_possible,
     rows_are_their_folds,
     counters_are_counts,
+    error_groups_are_counts,
     commands_did_what_was_answered,
     refusals_are_not_counted_twice,
     runs_end_once,

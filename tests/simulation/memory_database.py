@@ -15,6 +15,7 @@ from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
 from jobplane.jobs import allowance
 from jobplane.jobs.bodies import NewBody
+from jobplane.jobs.error_groups import GroupChange
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
@@ -138,6 +139,7 @@ class Staged:
     outcomes: dict[str, Stored] = field(default_factory=dict)
     counts: dict[tuple[str, JobStatus], int] = field(default_factory=dict)
     paid: dict[str, datetime] = field(default_factory=dict)
+    groups: list[GroupChange] = field(default_factory=list)
 
 
 class MemoryDatabase:
@@ -157,6 +159,10 @@ class MemoryDatabase:
         self.counts: dict[tuple[str, JobStatus], int] = {}
         self.controls: dict[str, allowance.Held] = {}
         """Queues and kinds that are paused or limited, by key."""
+        self.failures: dict[str, int] = {}
+        """Of each error group, all that ever were."""
+        self.failed_now: dict[str, int] = {}
+        """Of each error group, the jobs."""
         self.head = 0
         self.halted: str | None = None
         self.served_since = self.served_until = self.now()
@@ -256,6 +262,10 @@ class MemoryDatabase:
             self.counts[key] = self.counts.get(key, 0) + n
         for name, until in staged.paid.items():
             self.controls[name] = replace(self.controls[name], paid_until=until)
+        for change in staged.groups:
+            group = change.fingerprint
+            self.failures[group] = self.failures.get(group, 0) + change.failures
+            self.failed_now[group] = self.failed_now.get(group, 0) + change.failed
         self.on_commit(staged)
 
     def change(self, job_id: JobId, **columns: object) -> Row:

@@ -232,6 +232,7 @@ def _staged(changes: Changes, base: int, database: MemoryDatabase) -> Staged:
     staged.bodies = list(changes.bodies)
     staged.paid = dict(changes.paid)
     staged.counts = {key: n for key, n in changes.counts.items() if n}
+    staged.groups = list(changes.groups)
     staged.gone = [item.job.id for item, _ in changes.rows if item.archived]
     for item, n in changes.rows:
         if item.archived:

@@ -132,6 +132,7 @@ async def test_a_healthy_platform_has_nothing_to_tell(site: Site) -> None:
                 "UPDATE jobs.job SET stop = NULL, version = version + 1 WHERE stop IS NOT NULL",
                 "UPDATE jobs.job SET forced = true, position = 1 WHERE status = 'PENDING'",
                 ORPHANED_ROW,
+                "UPDATE jobs.error_group SET failed_now = failed_now + 1",
             ],
             [
                 "status is FAILED, its events say COMPLETED",
@@ -142,6 +143,7 @@ async def test_a_healthy_platform_has_nothing_to_tell(site: Site) -> None:
                 "forced is true, its events say false",
                 "the job has no events",
                 "queue queue: the counter of COMPLETED says 1",
+                "the group says that 1 jobs are FAILED, there are 0",
             ],
         ),
         (

@@ -49,9 +49,8 @@ NEEDS_ADMIN = {
 
 
 def address(path: str) -> str:
-    return path.format(
-        job_id=JOB, operation_id=JOB, asset_id=ASSET, command_id=COMMAND, queue="mail", kind="mail.send", dead_letter=17
-    )
+    ids = {"job_id": JOB, "operation_id": JOB, "asset_id": ASSET, "command_id": COMMAND, "fingerprint": "0" * 16}
+    return path.format(queue="mail", kind="mail.send", dead_letter=17, **ids)
 
 
 def least_role(route: Any) -> Role | None:
@@ -100,6 +99,8 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
         "jobs.query.queues": {"queues": [], "kinds": [], "position": 0},
         "jobs.query.queue": {"queue": "mail"},
         "jobs.query.kind": {"kind": "mail.send"},
+        "jobs.query.errors": {"items": [], "next_cursor": None},
+        "jobs.query.error": {"fingerprint": "0" * 16},
         "jobs.query.stats": {"by_status": {}, "queues": [], "position": 0},
         "jobs.query.count": {"count": 0, "exact": True, "position": 0},
         "jobs.query.dead_letters": {"items": [], "next_cursor": None},

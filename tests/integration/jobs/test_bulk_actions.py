@@ -67,7 +67,7 @@ class Situations:
 
     async def running(self) -> str:
         job = await wishing.create(self.ledger)
-        await wishing.start(self.ledger, job.id)
+        await wishing.start(self.ledger, job.id, lease_ms=600_000)
         return job.id
 
     async def completed(self) -> str:
@@ -212,6 +212,20 @@ async def test_of_several_jobs_that_want_one_key_the_first_gets_it(
     assert (shown.done, shown.codes) == (1, {"unique_key_taken": 2})
     items = await bulk.items(shown.id)
     assert [item.outcome for item in items] == ["done", "skipped", "skipped"]
+
+
+async def test_a_bulk_retry_takes_jobs_out_of_their_error_groups(
+    bulk: Bulk, situations: Situations, database: Database
+) -> None:
+    def failed_now() -> int:
+        return int(rows_of(database.owner_url, "SELECT coalesce(sum(failed_now), 0) FROM error_group")[0][0])
+
+    before = failed_now()
+    jobs = [await situations.failed() for _ in range(3)]
+    assert failed_now() == before + 3
+    shown = await bulk.do(BulkAction.RETRY, [*jobs[:2], await situations.pending()])
+    assert (shown.done, shown.skipped) == (2, 1)
+    assert failed_now() == before + 1
 
 
 async def test_a_cancel_of_running_jobs_tells_which_workers_must_stop_what(

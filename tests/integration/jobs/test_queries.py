@@ -7,6 +7,7 @@ import pytest
 from jobplane.chassis import queries
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.commands import RetryJob
+from jobplane.contracts.error_groups import ErrorGroupPage, ErrorGroupView, ListErrorGroups, OneErrorGroup
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus, JobView, QueueStats, Stats
@@ -201,3 +202,22 @@ async def test_a_question_that_cannot_be_read_is_answered(driver: Driver, name: 
     answer = (await driver.gateway.request(f"jobs.query.{name}", body, timeout=5)).data
     assert b'"internal"' not in answer
     assert b"invalid_request" in answer or name in {"stats", "journal"}
+
+
+async def test_error_groups_are_told_from_a_report_to_a_retry(driver: Driver) -> None:
+    job = await driver.create(max_attempts=1)
+    [leased] = await driver.lease(max=1)
+    error = {"type": "Overheated", "message": "Rack 7 has 91 degrees", "stack": None}
+    await driver.report(failed(leased, **error))
+
+    async def listed() -> list[tuple[str, int, int]]:
+        asked = ListErrorGroups(type=["Overheated"])
+        page = await queries.ask(driver.gateway, "jobs", "errors", asked, ErrorGroupPage)
+        return [(group.message, group.count, group.failed_now) for group in page.items]
+
+    assert await listed() == [("Rack 7 has 91 degrees", 1, 1)]
+    fingerprint = (await driver.job(job.id)).error.fingerprint  # type: ignore[union-attr]
+    one = await queries.ask(driver.gateway, "jobs", "error", OneErrorGroup(fingerprint=fingerprint), ErrorGroupView)
+    assert [(known.id, known.status) for known in one.jobs] == [(job.id, JobStatus.FAILED)]
+    await driver.do(RetryJob(job_id=JobId(job.id)))
+    assert await listed() == [("Rack 7 has 91 degrees", 1, 0)]

@@ -17,6 +17,7 @@ from jobplane.chassis import database as databases
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.commands import CancelJob, RetryJob
+from jobplane.contracts.error_groups import ErrorSort, ListErrorGroups, OneErrorGroup
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs, OneCommand, OneJob, OneJobHistory
@@ -24,6 +25,7 @@ from jobplane.contracts.search_grammar import parse
 from jobplane.contracts.workers import Beat, LeaseRequest, RunningJob
 from jobplane.jobs.beats import Beats
 from jobplane.jobs.claims import Claims
+from jobplane.jobs.error_views import ErrorViews
 from jobplane.jobs.histories import Histories
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.postgres_store import PostgresStore
@@ -50,8 +52,8 @@ _PARKED = 12 * 512
 _RUNS = 250
 """More than there are at any time."""
 _DUE = 20
-_LARGE = frozenset({"job", "job_search", "event", "body", "command_outcome"})
-"""Tables that grow with the jobs."""
+_LARGE = frozenset({"job", "job_search", "event", "body", "command_outcome", "error_group", "error_trend"})
+"""Tables that grow with the jobs, or with what they fail of."""
 _EXPLAINED = (
     "session_preload_libraries = 'auto_explain'",
     "auto_explain.log_min_duration = 0",
@@ -60,6 +62,15 @@ _EXPLAINED = (
     "auto_explain.log_format = 'json'",
     "auto_explain.log_level = 'notice'",
 )
+_MORE_GROUPS = """
+INSERT INTO jobs.error_group
+SELECT to_hex(n + x'1000000000000000'::bigint), 'Rare', '{scale.mail}', '{work-1}', now(), now() - n * interval '1 s',
+    n % 7, 0, gen_random_uuid(), NULL FROM generate_series(1, 5000) AS n
+"""
+_MORE_TRENDS = """
+INSERT INTO jobs.error_trend SELECT fingerprint, date_trunc('hour', now(), 'UTC') - n * interval '1 hour', n
+FROM jobs.error_group, generate_series(1, 60) AS n WHERE type = 'Rare'
+"""
 _SERVABLE = "UPDATE jobs.beat_service SET since = now() - interval '1 day', served_until = 'infinity'"
 _SOME = "SELECT id::text FROM jobs.job WHERE status = %s AND queue LIKE 'work-%%' ORDER BY id LIMIT 8"
 _MAKE_DUE = """
@@ -166,7 +177,9 @@ async def filled(database: Database) -> Database:
     await SearchIndex(pool, _REDACTION).run_once()
     await pool.close()
     with psycopg.connect(database.admin_url, autocommit=True) as admin:
-        admin.execute("VACUUM (FREEZE, ANALYZE) jobs.job_search, jobs.job, jobs.event, jobs.body, jobs.command_outcome")
+        admin.execute(_MORE_GROUPS)
+        admin.execute(_MORE_TRENDS)
+        admin.execute("VACUUM (FREEZE, ANALYZE) " + ", ".join(f"jobs.{table}" for table in sorted(_LARGE)))
         admin.execute(_SERVABLE)
         for setting in _EXPLAINED:
             admin.execute(f'ALTER DATABASE "{database.name}" SET {setting}')
@@ -274,6 +287,17 @@ async def _relay(desk: Desk) -> None:
     assert len(await Journal(desk.pool).after(12_345, 1000)) == 1000
 
 
+def _groups(**asked: Any) -> Callable[[Desk], Awaitable[object]]:
+    return lambda desk: ErrorViews(desk.pool).page(ListErrorGroups(**asked))
+
+
+async def _one_group(desk: Desk) -> None:
+    error = (await desk.model.one(OneJob(job_id=desk.ids[JobStatus.FAILED][0]))).error
+    assert error is not None
+    desk.plans.found.clear()
+    await ErrorViews(desk.pool).one(OneErrorGroup(fingerprint=error.fingerprint))
+
+
 async def _look(desk: Desk) -> None:
     assert await Rescuer(desk.ledger, desk.pool).run_once() == 0
 
@@ -289,7 +313,21 @@ _SEARCHED = {"job_pkey", "job_search_pkey", "job_search_terms", "body_pkey", "se
 _WALKED = {*_SEARCHED, "job_over", "job_over_by_kind", "job_pending_by_kind", "job_running_newest"}
 _LOOKED = 2 * FIRST_LOOK
 """Jobs of a first look, with their entries."""
-_WRITING = {"job_pkey", "body_pkey", "command_outcome_pkey", "job_unique_key", "journal_head_pkey", "job_count_pkey"}
+_WRITING = {
+    "job_pkey",
+    "body_pkey",
+    "command_outcome_pkey",
+    "job_unique_key",
+    "error_group_pkey",
+    "journal_head_pkey",
+    "job_count_pkey",
+}
+_OF_A_GROUP = {"error_trend_pkey", "body_pkey"}
+_A_DAY = 51 * 24
+_PRUNED = {
+    *("command_outcome_at", "command_outcome_pkey", "error_trend_hour", "error_trend_pkey"),
+    *("error_group_last", "error_group_failed", "error_group_pkey"),
+}
 HOT = {
     "page": Hot(_page(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
     "deep page": Hot(_deep(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
@@ -347,6 +385,15 @@ HOT = {
         8,
     ),
     "counts": Hot(lambda desk: desk.model.stats(), {"job_ready", "job_count_pkey"}, 200, 100),
+    **{
+        f"page of error groups by {sort}": Hot(_groups(sort=sort), {index, *_OF_A_GROUP}, _A_DAY + _WITH_ERRORS)
+        for sort, index in (
+            (ErrorSort.LAST_SEEN, "error_group_last"),
+            (ErrorSort.COUNT, "error_group_count"),
+            (ErrorSort.FAILED_NOW, "error_group_failed"),
+        )
+    },
+    "error group": Hot(_one_group, {"error_group_pkey", "job_by_error", *_OF_A_GROUP}, 40),
     "outcome": Hot(
         lambda desk: desk.model.command(OneCommand(command_id=desk.command_id)),
         {"command_outcome_pkey", "job_pkey", "body_pkey"},
@@ -366,7 +413,7 @@ HOT = {
         2 * _DUE,
         {"job_waiting": 2 * _DUE},
     ),
-    "pruner": Hot(lambda desk: Pruner(desk.pool).run_once(), {"command_outcome_at", "command_outcome_pkey"}, 0),
+    "pruner": Hot(lambda desk: Pruner(desk.pool).run_once(), _PRUNED, 0),
     "page of the relay": Hot(_relay, {"event_pkey"}, 1000),
 }
 

@@ -12,6 +12,7 @@ from psycopg.types.string import TextLoader
 
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import trace_id_of
+from jobplane.contracts.error_groups import MOST_NAMES
 from jobplane.contracts.job_events import JOB_EVENTS, AnyJobEvent, CommandRefused, JobArchived
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.operations import JobsChanged
@@ -42,6 +43,7 @@ def assert_consistent(owner_url: str) -> None:
         _positions_are_gapless(connection)
         jobs = _rows_are_folds(connection)
         _counters_are_counts(connection, jobs)
+        _error_groups_are_counts(connection, jobs)
         _outcomes_point_at_their_events(connection)
         _bodies_are_what_events_refer_to(connection)
 
@@ -123,6 +125,28 @@ def _counters_are_counts(connection: Connection[tuple[Any, ...]], jobs: list[Job
         (queue, status): n for queue, status, n in connection.execute("SELECT queue, status, n FROM job_count") if n
     }
     assert counted == dict(Counter((job.queue, job.status.value) for job in jobs))
+
+
+def _error_groups_are_counts(connection: Connection[tuple[Any, ...]], jobs: list[Job]) -> None:
+    """Every failure counts once, in its group and in its hour; and as many jobs are FAILED as a group says."""
+    told: list[tuple[str, Any, str, str]] = connection.execute(
+        "SELECT data -> 'error' ->> 'fingerprint', at, data ->> 'kind', data ->> 'queue' FROM event "
+        "WHERE data -> 'error' ->> 'fingerprint' IS NOT NULL ORDER BY pos"
+    ).fetchall()
+    failed = Counter(job.error_fingerprint for job in jobs if job.status is JobStatus.FAILED)
+    groups = connection.execute(
+        "SELECT fingerprint, occurrences, failed_now, first_at, last_at, kinds, queues FROM error_group"
+    ).fetchall()
+    assert {row[0] for row in groups} == {fingerprint for fingerprint, *_ in told}
+    for fingerprint, *counted, first_at, last_at, kinds, queues in groups:
+        mine = [one for one in told if one[0] == fingerprint]
+        assert counted == [len(mine), failed[fingerprint]]
+        assert (first_at, last_at) == (mine[0][1], mine[-1][1])
+        assert kinds == [*dict.fromkeys(kind for _, _, kind, _ in mine)][:MOST_NAMES]
+        assert queues == [*dict.fromkeys(queue for *_, queue in mine)][:MOST_NAMES]
+    hours = Counter((one[0], one[1].replace(minute=0, second=0, microsecond=0)) for one in told)
+    trend = connection.execute("SELECT fingerprint, hour, n FROM error_trend")
+    assert {(fingerprint, hour): n for fingerprint, hour, n in trend} == dict(hours)
 
 
 def _outcomes_point_at_their_events(connection: Connection[tuple[Any, ...]]) -> None:

@@ -12,6 +12,8 @@ jobs.query.dead_letter_discard  OneDeadLetter → DeadLetterDiscarded
 audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
 jobs.query.queues   Nothing → QueueList          jobs.query.queue    OneQueue → QueueView
 jobs.query.kind     OneKind → QueueControl
+jobs.query.errors   ListErrorGroups → ErrorGroupPage
+jobs.query.error    OneErrorGroup → ErrorGroupView
 jobs.query.journal_page, gateway.query.journal_page  ReadJournal → JournalPage
 """
 

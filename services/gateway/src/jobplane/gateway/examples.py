@@ -124,7 +124,40 @@ _OPERATION: Final[dict[str, Any]] = _OPERATION_IN_LIST | {
     },
 }
 
+_ERROR_GROUP: Final[dict[str, Any]] = {
+    "fingerprint": "9f86d081884c7d65",
+    "type": "UnreadableImage",
+    "message": "The file is cut off: it ends in the middle of the picture.",
+    "count": 17,
+    "failed_now": 4,
+    "trend": [0] * 20 + [3, 9, 0, 5],
+    "first_at": "2026-11-22T08:15:00.654321Z",
+    "last_at": _AT,
+    "kinds": ["image.thumbnail"],
+    "queues": ["default"],
+    "sample_job": _JOB_ID,
+    "jobs_url": "/api/admin/jobs?fingerprint=9f86d081884c7d65",
+}
+
 EXAMPLES: Final[dict[str, dict[str, Any]]] = {
+    "ErrorGroupPage": {"items": [_ERROR_GROUP], "next_cursor": "bGFzdF9zZWVu"},
+    "ErrorGroupView": _ERROR_GROUP
+    | {
+        "stack": 'File "thumbnail.py", line 12, in thumbnail',
+        "jobs": [
+            {
+                "id": _JOB_ID,
+                "kind": "image.thumbnail",
+                "queue": "default",
+                "status": "FAILED",
+                "attempt": 5,
+                "max_attempts": 5,
+                "started_at": _AT,
+                "finished_at": _AT,
+                "worker": "worker-1",
+            }
+        ],
+    },
     "JobView": _JOB,
     "JobListPage": {"items": [_LIST_ITEM], "next_cursor": "MDE5MjBhM2M", "indexed_to": 4711, "behind": 0},
     "JobCount": {"count": 10000, "relation": "at_least", "indexed_to": 4711, "behind": 0},

@@ -22,6 +22,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "job_not_found": HTTPStatus.NOT_FOUND,
     "queue_not_found": HTTPStatus.NOT_FOUND,
     "command_not_found": HTTPStatus.NOT_FOUND,
+    "error_group_not_found": HTTPStatus.NOT_FOUND,
     "asset_not_found": HTTPStatus.NOT_FOUND,
     "thumbnail_not_found": HTTPStatus.NOT_FOUND,
     "dead_letter_not_found": HTTPStatus.NOT_FOUND,

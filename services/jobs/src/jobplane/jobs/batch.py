@@ -25,6 +25,7 @@ from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.jobs import outcomes, reasons
 from jobplane.jobs.allowance import Permit, keys_of, paid
 from jobplane.jobs.decider import Accepted, AlreadyThere, Context, Decision, Rejected, decide
+from jobplane.jobs.error_groups import Grouping
 from jobplane.jobs.job import Meta, evolve
 from jobplane.jobs.outcomes import VERSION_CONFLICT, Stored
 from jobplane.jobs.reasons import ReasonPolicy
@@ -50,6 +51,7 @@ class Batch:
     events: list[NewEvent] = field(default_factory=list)
     _caused: list[Settled] = field(default_factory=list)
     _moves: list[tuple[Count | None, Count | None]] = field(default_factory=list)
+    _groups: Grouping = field(default_factory=Grouping)
     _decided: dict[str, Settled] = field(default_factory=dict)
 
     def settle(self, wish: Wish) -> None:
@@ -109,6 +111,7 @@ class Batch:
         before = (held.job.queue, held.job.status) if held else None
         meta = Meta(wish.command.job_id, version, self.now, trace_id_of(traceparent), token)
         job = evolve(held.job if held else None, event, meta)
+        self._groups.hear(held.job if held else None, event, job)
         if held is None:
             held = self.jobs[job.id] = settled.held = Held(job, None, traceparent, correlation_id, before=None)
         held.job = job
@@ -152,6 +155,7 @@ class Batch:
             ],
             counts=_counts(self._moves),
             paid=self._paid(),
+            groups=self._groups.changes(),
         )
 
     def _paid(self) -> dict[str, datetime]:

@@ -92,6 +92,11 @@ class Sets:
     """A job of it may take its unique key again."""
 
     @property
+    def leaves_group(self) -> bool:
+        """A job that was FAILED is not any more: its error group has one less."""
+        return "error_fingerprint" in self.sets
+
+    @property
     def after_is_shared(self) -> bool:
         """All jobs have the same status after it."""
         return not self.after.startswith("d.")

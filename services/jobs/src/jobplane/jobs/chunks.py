@@ -17,6 +17,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.operations import BulkAction, JobsChanged
 from jobplane.contracts.subjects import SHARDS
 from jobplane.contracts.workers import Signal
+from jobplane.jobs import error_groups
 from jobplane.jobs.bulk_actions import ACTIONS, CHANGED_SINCE, REFUSES, Sets
 
 MOST: Final = 500
@@ -55,7 +56,7 @@ WITH op AS MATERIALIZED (
 ), decided AS MATERIALIZED (
     SELECT item.n, item.job_id, {shard} AS shard, job.version, job.queue, job.kind, job.status AS before, job.run,
         job.worker, job.token, job.attempt, job.stop, job.forced, job.run_at, job.priority, job.max_attempts,
-        job.unique_key, {edit} AS edit, {changes} AS changes,
+        job.unique_key, job.error_fingerprint, {edit} AS edit, {changes} AS changes,
         CASE WHEN {changed_since} THEN 'changed_since' ELSE {refuses} END AS code
     FROM op CROSS JOIN clock
         CROSS JOIN LATERAL unnest(op.job_ids, op.expected, op.edits) WITH ORDINALITY AS item (job_id, expected, edit, n)
@@ -91,7 +92,7 @@ WITH op AS MATERIALIZED (
         UNION ALL SELECT {queue}, {after}, 1 FROM settled AS d WHERE d.verdict IS NULL
     ) AS moves, head GROUP BY queue, status HAVING sum(n) <> 0 ORDER BY queue, status
     ON CONFLICT (queue, status) DO UPDATE SET n = kept.n + excluded.n
-), noted AS (
+), {left_groups}noted AS (
     UPDATE plan_chunk SET codes = of_items.codes, versions = of_items.versions, positions = of_items.positions
     FROM head, op, (
         SELECT CASE WHEN count(d.verdict) > 0 THEN array_agg(d.verdict ORDER BY d.n) END AS codes,
@@ -122,6 +123,10 @@ SELECT base, (SELECT count(*) FROM told), (SELECT count(*) FROM settled),
         WHERE verdict IS NULL AND before = 'RUNNING' AND token IS NOT NULL)
 FROM head
 """
+_LEFT_GROUPS: Final = error_groups.leave("""
+    SELECT d.error_fingerprint AS fingerprint, count(*) AS n FROM settled AS d
+    WHERE d.verdict IS NULL AND d.before = 'FAILED' AND d.error_fingerprint IS NOT NULL GROUP BY d.error_fingerprint
+""")
 # Of several jobs that want one key the first gets it.
 _FIRST_OF_KEY: Final = """CASE
     WHEN decided.code IS NULL AND decided.unique_key IS NOT NULL
@@ -189,6 +194,7 @@ def _statement(action: BulkAction) -> str:
         sets=", ".join(f"{column} = {value}" for column, value in sets.sets.items()),
         queue=sets.queue,
         after=sets.after,
+        left_groups=f"{_LEFT_GROUPS}, " if sets.leaves_group else "",
     )
 
 

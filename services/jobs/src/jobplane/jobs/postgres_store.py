@@ -19,7 +19,7 @@ from jobplane.chassis.new_events import APPEND, HELD, WRITABLE, append_parameter
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.workers import DEFAULT_LEASE_MS
-from jobplane.jobs import allowance, control_rows, next_jobs, outcomes, rows
+from jobplane.jobs import allowance, control_rows, error_groups, next_jobs, outcomes, rows
 from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.database_clock import DatabaseClock
 from jobplane.jobs.job import Job
@@ -346,6 +346,7 @@ def _parts(changes: Changes) -> Iterable[tuple[str, Sequence[Parameter]]]:
             _COUNT,
             [texts(queue for queue, _ in counts), plain(status for _, status in counts), plain(counts.values())],
         )
+    yield from error_groups.parts(changes.groups, changes.now)
 
 
 def _changing(jobs: Sequence[Held]) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
-"""The pruner: forgets command outcomes when nobody can repeat the command any more."""
+"""The pruner: forgets outcomes that nobody can repeat the command of any more, and what error groups were long ago."""
 
-from typing import Final
+from typing import Final, LiteralString
 
 from psycopg_pool import AsyncConnectionPool
 
-from jobplane.jobs import outcomes
+from jobplane.jobs import error_groups, outcomes
 
 EVERY_S: Final = 600.0
 _AT_ONCE: Final = 5000
@@ -23,11 +23,14 @@ class Pruner:
         self._pool = pool
 
     async def run_once(self) -> int:
-        """Delete what is too old; gives how many outcomes."""
+        """Delete what is too old; gives how many rows."""
+        return sum([await self._prune(statement) for statement in (_PRUNE, *error_groups.PRUNE)])
+
+    async def _prune(self, statement: LiteralString) -> int:
         pruned = 0
         while True:
             async with self._pool.connection() as conn:
-                bite = (await conn.execute(_PRUNE)).rowcount
+                bite = (await conn.execute(statement)).rowcount
             pruned += bite
             if bite < _AT_ONCE:
                 return pruned

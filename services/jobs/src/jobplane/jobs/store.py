@@ -12,6 +12,7 @@ from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs.allowance import Permit
 from jobplane.jobs.bodies import NewBody
+from jobplane.jobs.error_groups import GroupChange
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
 
@@ -97,6 +98,8 @@ class Changes:
     """Command id, outcome, and the offset of its event if it has one; sorted by id."""
     counts: Mapping[tuple[str, JobStatus], int] = field(default_factory=dict)
     """How much the counter of a queue and a status moves."""
+    groups: Sequence[GroupChange] = ()
+    """What becomes of groups of errors."""
     paid: Mapping[str, datetime] = field(default_factory=dict)
     """Until when the rates of limited queues and kinds are paid for, by key."""
 

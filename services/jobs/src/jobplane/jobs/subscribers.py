@@ -18,6 +18,7 @@ from jobplane.chassis.micro_batch import MicroBatch
 from jobplane.chassis.queries import Broker, serve
 from jobplane.contracts import subjects
 from jobplane.contracts.envelope import CommandOutcome
+from jobplane.contracts.error_groups import ErrorGroupPage, ErrorGroupView, ListErrorGroups, OneErrorGroup
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.jobs import Attempts, History, JobCount, JobPage, JobView, Stats
 from jobplane.contracts.operations import (
@@ -44,6 +45,7 @@ from jobplane.contracts.queues import QueueControl, QueueList, QueueView
 from jobplane.contracts.workers import Beat, BeatReply, DoneReply, DoneReport, LeaseReply, LeaseRequest
 from jobplane.jobs.beats import Beats
 from jobplane.jobs.effects import Effects
+from jobplane.jobs.error_views import ErrorViews
 from jobplane.jobs.histories import Histories
 from jobplane.jobs.leases import Leases
 from jobplane.jobs.operation_views import OperationViews
@@ -228,3 +230,18 @@ def serve_operations(broker: Broker, views: OperationViews) -> None:
     serve(broker, _SERVICE, "operations", ListOperations, operations)
     serve(broker, _SERVICE, "operation", OneOperation, operation)
     serve(broker, _SERVICE, "operation_items", ListItems, operation_items)
+
+
+def serve_errors(broker: Broker, views: ErrorViews) -> None:
+    """Answer the queries of `contracts.queries` about error groups."""
+
+    async def errors(query: ListErrorGroups) -> ErrorGroupPage:
+        """Error groups, in the order that is asked for."""
+        return await views.page(query)
+
+    async def error(query: OneErrorGroup) -> ErrorGroupView:
+        """One error group, whole."""
+        return await views.one(query)
+
+    serve(broker, _SERVICE, "errors", ListErrorGroups, errors)
+    serve(broker, _SERVICE, "error", OneErrorGroup, error)

@@ -31,6 +31,7 @@ from jobplane.jobs import (
     archiver,
     beats,
     dead_letters,
+    error_views,
     freed,
     leases,
     planner,
@@ -58,7 +59,7 @@ from jobplane.jobs.planner import ByFilter
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.search import Search
 from jobplane.jobs.settings import Settings
-from jobplane.jobs.subscribers import WorkerProtocol, serve_operations, serve_queries, serve_queues
+from jobplane.jobs.subscribers import WorkerProtocol, serve_errors, serve_operations, serve_queries, serve_queues
 from jobplane.jobs.wishes import Directive, Settled
 
 log = structlog.get_logger()
@@ -160,6 +161,7 @@ class Wiring:
         serve_operations(connections.broker, OperationViews(pool))
         opened = dead_letters.opener(settings.topology_nats_url.get_secret_value())
         dead_letters.answer(connections.broker, DeadLetters(opened, handler.once_more))
+        serve_errors(connections.broker, error_views.ErrorViews(pool))
         journal_pages.serve(
             connections.broker,
             EVT_JOBS,

@@ -1,4 +1,4 @@
-"""I5: every job's row is what its events say, and the counters are what counting says."""
+"""I5: every job's row is what its events say, and counters and error groups are what counting says."""
 
 from collections.abc import Sequence
 from typing import Any, Final, LiteralString
@@ -64,25 +64,40 @@ FROM (SELECT queue, status, sum(n) AS n FROM job_count GROUP BY queue, status) A
 FULL JOIN (SELECT queue, status, count(*) AS n FROM job GROUP BY queue, status) AS counted USING (queue, status)
 WHERE coalesce(kept.n, 0) <> coalesce(counted.n, 0) ORDER BY queue, status LIMIT 1000
 """
+_GROUPS: Final[LiteralString] = """
+SELECT fingerprint, coalesce(kept.failed_now, 0), coalesce(counted.n, 0) FROM error_group AS kept FULL JOIN (
+    SELECT error_fingerprint AS fingerprint, count(*) AS n FROM job
+    WHERE status = 'FAILED' AND error_fingerprint IS NOT NULL GROUP BY error_fingerprint
+) AS counted USING (fingerprint)
+WHERE coalesce(kept.failed_now, 0) <> coalesce(counted.n, 0) ORDER BY fingerprint LIMIT 1000
+"""
 
 _ROW_ADVICE: Final = (
     "Something else than the jobs service changed the table, or its code has a bug: the events are the truth, "
     "correct the row after them."
 )
 _COUNTER_ADVICE: Final = "Screens show the wrong number: stop the jobs service, then set job_count to what was counted."
+_GROUP_ADVICE: Final = (
+    "The list of errors shows the wrong number: stop the jobs service, then set error_group.failed_now to what was "
+    "counted."
+)
 
 
 async def check(sources: Sources, tally: Tally) -> None:
-    """Look at every job, then at the counters, each in one snapshot."""
+    """Look at every job, then at the counters and the error groups, each in one snapshot."""
     async for conn, scope in scopes(sources, tally):
         query = with_scope(_ROWS, scope)
         for row in await (await conn.execute(query, scope)).fetchall():
             tally.violation(fault(row), f"job {row[0]}", _ROW_ADVICE)
     async with sources.snapshot("jobs") as conn:
         found = await (await conn.execute(_COUNTERS)).fetchall()
+        groups = await (await conn.execute(_GROUPS)).fetchall()
     for queue, status, kept, counted in found:
         what = f"the counter of {status} says {kept}, there are {counted}"
         tally.violation(what, f"queue {queue}", _COUNTER_ADVICE)
+    for fingerprint, kept, counted in groups:
+        what = f"the group says that {kept} jobs are FAILED, there are {counted}"
+        tally.violation(what, f"error group {fingerprint}", _GROUP_ADVICE)
 
 
 def fault(row: Sequence[Any]) -> str:

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0011_archive"
-down_revision = "0010_operations"
+revision = "0012_archive"
+down_revision = "0011_acting"
 branch_labels = None
 depends_on = None
 
