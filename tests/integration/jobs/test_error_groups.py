@@ -302,7 +302,7 @@ async def test_a_migration_finds_the_groups_of_older_jobs(
     await fails(ledger, FULL, times=2)
     await fail(ledger, await create(ledger), fingerprint=BROKEN)
     before = await walk(views)
-    migration = importlib.import_module("jobplane.jobs.migrations.versions.0011_error_groups")
+    migration = importlib.import_module("jobplane.jobs.migrations.versions.0013_error_groups")
     change(database.owner_url, "DELETE FROM error_group")
     change(database.owner_url, migration.KNOWN)
     plain = {"sample_job", "first_at", "last_at"}
