@@ -27,7 +27,7 @@ WHERE pos > %s AND pos <= %s AND (type LIKE 'job.%%' OR type = 'operation.jobs_c
 """
 # A chunk of a bulk operation tells of many jobs; which chunks tell of a job, its row knows. Where that is wrong, the
 # history has a gap, which is a violation.
-EVENTS: Final[LiteralString] = """event_of_job AS (
+EVENTS: Final[LiteralString] = """event_of_job AS MATERIALIZED (
     SELECT stream_id, version, pos, type, data FROM event WHERE {streams} AND type LIKE 'job.%%'
     UNION ALL
     SELECT job.id, (item ->> 'version')::int, event.pos, event.data ->> 'type',

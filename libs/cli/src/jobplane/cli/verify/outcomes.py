@@ -25,7 +25,8 @@ SELECT command_id, fault, position FROM (
         WHEN o.position IS NULL THEN NULL
         WHEN e.pos IS NULL THEN 'the outcome points to an event that does not exist'
         WHEN e.command_id IS DISTINCT FROM o.command_id THEN 'the outcome points to the event of another command'
-        WHEN e.stream_id IS DISTINCT FROM o.job_id THEN 'the outcome and its event name different jobs'
+        WHEN CASE WHEN e.type LIKE 'job.%%' THEN e.stream_id END IS DISTINCT FROM o.job_id
+            THEN 'the outcome and its event name different jobs'
     END AS fault
     FROM command_outcome AS o LEFT JOIN event AS e ON e.pos = o.position
     WHERE o.command_id > %(low)s AND o.command_id <= %(high)s
