@@ -180,7 +180,7 @@ def test_swagger_is_for_admins_who_are_logged_in(stranger: Visit) -> None:
     stranger.log_in()
     page.get_by_role("link", name="API").click()
     expect(page).to_have_url(f"{platform.url}/api/docs/swagger")
-    expect(page.locator("#swagger").get_by_text("List jobs", exact=True)).to_be_visible()
+    expect(page.locator("#swagger").get_by_text("List and search jobs", exact=True)).to_be_visible()
     stranger.shoot("swagger")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.queues import PauseQueue, QueuePaused
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.directives import Directives, Ruling
+from jobplane.jobs.reasons import ReasonPolicy
 from jobplane.jobs.wishes import Cause, Delivered, Directive
 from tests.integration.jobs.driving import ADMIN
 from tests.integration.jobs.truth import assert_consistent, change, rows_of
@@ -113,6 +115,17 @@ async def test_one_that_comes_too_late_is_refused_before_anybody_decides(directi
     asked = directive(PauseQueue(queue="slow"), expires_at=clock.now() - timedelta(seconds=1))
     assert (await directives.carry_out(asked)).code == "command_expired"
     assert rules.asked == 0
+
+
+async def test_what_needs_a_reason_is_refused_without_one(pool: AsyncConnectionPool, rules: Rules) -> None:
+    policy = ReasonPolicy.of(["pause_queue"])
+    directives = Directives(Journal(pool), Tally(), {PauseQueue: rules.pause}, reasons=policy)
+    asked = directive(PauseQueue(queue="slow"))
+    assert (await directives.carry_out(asked)).status == "done"
+    silent = directive(PauseQueue(queue="slow"))
+    silent.cause = replace(silent.cause, reason=None)
+    assert (await directives.carry_out(silent)).code == "reason_required"
+    assert rules.asked == 1
 
 
 @pytest.mark.parametrize("queue", ["slow", "stubborn"])

@@ -43,6 +43,7 @@ from jobplane.jobs.bulk import (
     evolve,
 )
 from jobplane.jobs.decider import Rejected
+from jobplane.jobs.reasons import ReasonPolicy
 
 ID = "019aa000-0000-7000-8000-0000000000b3"
 JOB = JobId("019aa000-0000-7000-8000-000000000001")
@@ -114,6 +115,17 @@ def test_many_jobs_are_not_changed_without_a_reason() -> None:
     assert events_of(plan(ids=ids))
     assert code_of(RUN, given(REQUESTED, replace_total(101))) == "reason_required"
     assert events_of(RUN, given(REQUESTED, replace_total(101)), reason="why")
+
+
+def test_a_verb_that_needs_a_reason_needs_it_for_few_jobs_too() -> None:
+    policy = ReasonPolicy.of(["cancel", "retry"])
+    for action in (BulkAction.CANCEL, BulkAction.RETRY):
+        assert code_of(plan(action=action, then_run=True), reasons=policy) == "reason_required"
+        assert events_of(plan(action=action, then_run=True), reasons=policy, reason="why")
+        assert events_of(plan(action=action), reasons=policy), "a plan changes nothing"
+    assert events_of(plan(action=BulkAction.RUN, then_run=True), reasons=policy)
+    assert code_of(RUN, given(REQUESTED, PLANNED), reasons=policy) == "reason_required"
+    assert events_of(RUN, given(REQUESTED, PLANNED), reasons=policy, reason="why")
 
 
 def replace_total(total: int) -> OperationPlanned:

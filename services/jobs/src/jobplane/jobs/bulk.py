@@ -35,6 +35,7 @@ from jobplane.contracts.operations import (
     UndoOperation,
 )
 from jobplane.jobs.decider import Rejected
+from jobplane.jobs.reasons import BY_DEFAULT, ReasonPolicy
 
 PLAN_KEPT: Final = timedelta(hours=24)
 """So long a plan may be run; afterwards nobody knows any more what it was about."""
@@ -46,7 +47,7 @@ REFUSALS: Final[Mapping[str, str]] = {
     "operation_not_running": "Only an operation that is running can be paused: look at its status.",
     "operation_not_paused": "Only an operation that is paused can be resumed: look at its status.",
     "operation_ended": "The operation has ended already: look at what it did, or undo it.",
-    "operation_not_ended": "The operation still runs: wait for its end, or pause or stop it first, then undo it.",
+    "operation_not_ended": "The operation still runs: wait for its end, or stop it first, then undo it.",
     "selector_required": "Say which jobs: give ids or a filter.",
     "selector_ambiguous": "Say in one way which jobs: give ids or a filter, not both.",
     "edit_required": "Say what to change: give at least one of queue, priority, run_at and max_attempts.",
@@ -147,6 +148,8 @@ class Context:
     """How the set has changed since it was planned; none where no filter chose it."""
     undone: Operation | None = None
     """The operation to take back."""
+    reasons: ReasonPolicy = BY_DEFAULT
+    """It holds for each job, whoever changes it together with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,7 @@ def _request(command: PlanOperation, state: Operation | None, context: Context) 
     if (code := _fault_of(command)) is not None:
         return _refuse(code)
     jobs = None if command.ids is None else len(set(command.ids))
-    if command.then_run and jobs is not None and _lacks_reason(jobs, context.reason, context):
+    if command.then_run and jobs is not None and _lacks_reason(command.action, jobs, context.reason, context):
         return _refuse("reason_required", jobs=jobs, without_reason=context.reason_over)
     return (
         OperationRequested(
@@ -238,14 +241,14 @@ def _undo(command: UndoOperation, state: Operation | None, context: Context) -> 
         return _refuse("operation_exists", state)
     if undone is None:
         return _refuse("operation_not_found")
-    if undone.status not in ENDED and undone.status is not OperationStatus.PAUSED:
+    if undone.status not in ENDED:
         return _refuse("operation_not_ended", undone)
     inverse = INVERSE.get(undone.action)
     if inverse is None:
         return _refuse("not_undoable", undone)
     if not undone.done:
         return _refuse("nothing_to_undo", undone)
-    if command.then_run and _lacks_reason(undone.done, context.reason, context):
+    if command.then_run and _lacks_reason(inverse, undone.done, context.reason, context):
         return _refuse("reason_required", jobs=undone.done, without_reason=context.reason_over)
     return (
         OperationRequested(
@@ -260,7 +263,7 @@ def _plan(command: Planned, state: Operation, context: Context) -> Decision:
     planned = OperationPlanned(
         action=state.action, total=command.total, as_of=command.as_of, skipping=dict(command.skipping)
     )
-    if not state.then_run or _lacks_reason(command.total, state.reason, context):
+    if not state.then_run or _lacks_reason(state.action, command.total, state.reason, context):
         return (planned,)
     return planned, OperationStarted(action=state.action, total=command.total)
 
@@ -273,7 +276,7 @@ def _run(command: RunOperation, state: Operation, context: Context) -> Decision:
     if context.now > state.planned_at + PLAN_KEPT:
         return _refuse("plan_expired", state)
     total = state.total or 0
-    if _lacks_reason(total, context.reason or state.reason, context):
+    if _lacks_reason(state.action, total, context.reason or state.reason, context):
         return _refuse("reason_required", state, jobs=total, without_reason=context.reason_over)
     drift = context.drift
     if drift is not None and command.max_drift is not None and drift.added + drift.gone > command.max_drift:
@@ -283,8 +286,10 @@ def _run(command: RunOperation, state: Operation, context: Context) -> Decision:
     return (OperationStarted(action=state.action, total=total, added=added, gone=gone),)
 
 
-def _lacks_reason(jobs: int, reason: str | None, context: Context) -> bool:
-    return jobs > context.reason_over and not (reason or "").strip()
+def _lacks_reason(action: BulkAction, jobs: int, reason: str | None, context: Context) -> bool:
+    if jobs > context.reason_over:
+        return not (reason or "").strip()
+    return context.reasons.misses_for(action.value, context.actor, reason)
 
 
 def evolve(state: Operation | None, event: AnyOperationEvent, meta: Meta) -> Operation:  # noqa: C901, PLR0911 - one case per event

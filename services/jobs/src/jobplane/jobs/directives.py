@@ -22,6 +22,7 @@ from jobplane.jobs.batch import refusal
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.ledger import Refusals, worth_repeating
 from jobplane.jobs.outcomes import Stored
+from jobplane.jobs.reasons import BY_DEFAULT, REASON_REQUIRED, ReasonPolicy
 from jobplane.jobs.wishes import Directive
 
 log = structlog.get_logger()
@@ -66,7 +67,9 @@ class Directives:
         refusals: Refusals,
         rules: Mapping[type[AnyDirective], Rule],
         after_commit: Heard = lambda _directive, _ruling: None,
+        reasons: ReasonPolicy = BY_DEFAULT,
     ) -> None:
+        self._reasons = reasons
         self._journal = journal
         self._refusals = refusals
         self._rules = rules
@@ -114,6 +117,8 @@ class Directives:
     async def _rule(self, tx: Transaction, directive: Directive, now: datetime) -> Ruling | Rejected:
         if directive.delivered.expires_at <= now:
             return outcomes.EXPIRED
+        if self._reasons.misses(directive.command, directive.cause.actor, directive.cause.reason):
+            return REASON_REQUIRED
         return await self._rules[type(directive.command)](tx, directive, now)
 
 

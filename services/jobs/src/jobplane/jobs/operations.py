@@ -29,6 +29,7 @@ from jobplane.jobs.bulk import Context, Finish, GiveUp, Meta, Operation, Planned
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.directives import Rule, Ruling
 from jobplane.jobs.operation_rows import RequestCause
+from jobplane.jobs.reasons import BY_DEFAULT, ReasonPolicy
 from jobplane.jobs.wishes import Directive
 
 DEFAULT_REASON_OVER: Final = 100
@@ -42,11 +43,20 @@ async def no_drift(_tx: Transaction, _state: Operation) -> Drift | None:
 
 
 class Operations:
-    """Rules for directives about operations; more jobs than `reason_over` are not changed without a reason."""
+    """Rules for directives about operations.
 
-    def __init__(self, reason_over: int = DEFAULT_REASON_OVER, measure_drift: MeasureDrift = no_drift) -> None:
+    Without a reason no more jobs than `reason_over` are changed, and none by a verb that needs one.
+    """
+
+    def __init__(
+        self,
+        reason_over: int = DEFAULT_REASON_OVER,
+        measure_drift: MeasureDrift = no_drift,
+        reasons: ReasonPolicy = BY_DEFAULT,
+    ) -> None:
         self._reason_over = reason_over
         self._measure_drift = measure_drift
+        self._reasons = reasons
 
     @property
     def rules(self) -> dict[type[AnyDirective], Rule]:
@@ -69,7 +79,7 @@ class Operations:
         state = await operation_rows.load(tx.conn, command.operation_id, lock=True)
         drift = await self._drift(tx, command, state)
         cause = directive.cause
-        context = Context(now, cause.actor, cause.reason, self._reason_over, drift, undone)
+        context = Context(now, cause.actor, cause.reason, self._reason_over, drift, undone, self._reasons)
         decision = decide(command, state, context)
         if isinstance(decision, Rejected):
             return decision
@@ -102,7 +112,7 @@ class Operations:
         if found is None:
             return None
         state, actor, cause, now = found
-        decision = decide(command, state, Context(now, actor, state.reason, self._reason_over))
+        decision = decide(command, state, Context(now, actor, state.reason, self._reason_over, reasons=self._reasons))
         if isinstance(decision, Rejected):
             return None
         evolved = happened(state, decision, Meta(state.id, 0, now, actor, state.reason))

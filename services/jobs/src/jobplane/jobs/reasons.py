@@ -38,10 +38,13 @@ class ReasonPolicy:
 
     def misses(self, command: object, actor: Actor, reason: str | None) -> bool:
         """Whether a person asks for this without the reason that it needs; programs and the system give none."""
-        if actor.kind not in HUMAN_KINDS or (reason is not None and reason.strip()):
-            return False
         edits_payload = isinstance(command, EditJob) and command.payload is not None
-        return getattr(command, "type", None) in self.verbs or (edits_payload and EDIT_PAYLOAD in self.verbs)
+        verbs = (getattr(command, "type", ""), *([EDIT_PAYLOAD] if edits_payload else []))
+        return any(self.misses_for(verb, actor, reason) for verb in verbs)
+
+    def misses_for(self, verb: str, actor: Actor, reason: str | None) -> bool:
+        """The same for a verb, e.g. what a bulk operation does to each of its jobs."""
+        return verb in self.verbs and actor.kind in HUMAN_KINDS and not (reason or "").strip()
 
 
 BY_DEFAULT: Final = ReasonPolicy.of([DEFAULT])

@@ -145,11 +145,11 @@ class Wiring:
         )
         self._search_index = search_index.SearchIndex(pool, settings.redaction)
         self._matching = ByFilter(settings.redaction, journal, self._search_index)
-        self._operations = Operations(settings.bulk_reason_over, self._matching.drift)
+        self._operations = Operations(settings.bulk_reason_over, self._matching.drift, settings.reasons)
         rules = self._operations.rules
         for command, rule in queue_control.RULES.items():
             rules[command] = rule
-        directives = Directives(journal, self._ledger.refusals, rules, self._after_directive)
+        directives = Directives(journal, self._ledger.refusals, rules, self._after_directive, settings.reasons)
         handler = CommandHandler(self._ledger, self._leases, model, connections.intake, directives.carry_out)
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
