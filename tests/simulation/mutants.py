@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -61,9 +62,8 @@ def outcomes_are_not_looked_up() -> AbstractContextManager[object]:
     """A redelivered command is decided again, and nothing stops it."""
     known, check = ledger._known, MemoryDatabase.check_unique
 
-    def forgetful(wishes: Sequence[Wish]) -> Known:
-        found = known(wishes)
-        return Known(unique_keys=found.unique_keys, retried=found.retried)
+    def forgetful(wishes: Sequence[Wish], *more: Any) -> Known:
+        return replace(known(wishes, *more), command_ids=())
 
     def lenient(self: MemoryDatabase, staged: Staged) -> None:
         with mock.patch.object(self, "outcomes", {}):
