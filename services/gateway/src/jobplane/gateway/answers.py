@@ -8,9 +8,21 @@ from uuid import UUID
 from fastapi import Path, Query
 from pydantic import AwareDatetime, BeforeValidator, Strict, StringConstraints
 from pydantic_core import to_json
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response
 
 JobIdPath = Annotated[UUID, Path(description="The job's id.", examples=["01920a3c-7f00-7a00-8000-0123456789ab"])]
+
+
+class _JobInPath(StringConvertor):
+    """What may be the id of a job: not the name of something else at the same place, which has methods of its own."""
+
+    regex = "(?!bulk$)[^/]+"
+
+
+register_url_convertor("job", _JobInPath())
+ONE_JOB: Final = "/{job_id:job}"
+"""The address of one job, below that of all of them."""
 CommandIdPath = Annotated[UUID, Path(description="The command's id.")]
 AssetIdPath = Annotated[UUID, Path(description="The file's id.")]
 

@@ -24,7 +24,7 @@ from jobplane.contracts.jobs import JobView
 from jobplane.contracts.queries import OneJob
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import commands
-from jobplane.gateway.answers import Instant, JobIdPath, Reason
+from jobplane.gateway.answers import ONE_JOB, Instant, JobIdPath, Reason
 from jobplane.gateway.auth import Admin
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import Agreed, AgreedToCreate
@@ -126,7 +126,7 @@ async def run_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Ag
 
 
 @router.delete(
-    "/{job_id}",
+    ONE_JOB,
     responses=_CONTROLLED | may_fail("job_finished", *_ANY_COMMAND),
     summary="Cancel a job (the same as POST …/cancel)",
 )
@@ -156,7 +156,7 @@ async def restore_job(request: Request, caller: Admin, job_id: JobIdPath, agreed
 
 
 @router.patch(
-    "/{job_id}",
+    ONE_JOB,
     responses=_CONTROLLED
     | may_fail(
         "job_not_editable",

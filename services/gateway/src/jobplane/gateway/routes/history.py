@@ -9,7 +9,7 @@ from starlette.responses import Response
 from jobplane.contracts import queries
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import Attempts, History, JobView
-from jobplane.gateway.answers import Instant, JobIdPath, PageCursor, ready
+from jobplane.gateway.answers import ONE_JOB, Instant, JobIdPath, PageCursor, ready
 from jobplane.gateway.auth import Viewer
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.wiring import gateway_of
@@ -26,9 +26,7 @@ AsOf = Annotated[
 ]
 
 
-@router.get(
-    "/{job_id}", responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found"), summary="Look at a job"
-)
+@router.get(ONE_JOB, responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found"), summary="Look at a job")
 async def job_detail(
     request: Request,
     caller: Viewer,  # noqa: ARG001 - declares who may call
