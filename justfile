@@ -70,6 +70,10 @@ bench *arguments:
 scale *arguments:
     {{bin}}/python -m tests.bench.scale {{arguments}}
 
+# kill -9 three times in the middle of a bulk operation on 20,000 jobs: a minute or two
+bulk-kill:
+    {{bin}}/pytest tests/chaos/bulk_kill.py
+
 # work for an hour at half of what the machine can, and see what grows
 soak *arguments="--minutes 60 --load 0.5":
     {{bin}}/python -m tests.bench.scale.soak {{arguments}}
