@@ -63,7 +63,7 @@ def test_both_are_content_while_the_platform_works(platform: Platform) -> None:
 
 
 def test_the_plain_output_is_whole_lines_without_colour(platform: Platform) -> None:
-    for command, last in (("verify", "all 8 invariants hold"), ("doctor", "checks")):
+    for command, last in (("verify", "all 9 invariants hold"), ("doctor", "checks")):
         done = platform.command(command)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "\x1b" not in done.stdout + done.stderr

@@ -13,6 +13,7 @@ from jobplane.audit.__main__ import run as run_audit
 from jobplane.audit.settings import AuditSettings
 from jobplane.chassis import bus as buses
 from jobplane.chassis import database as databases
+from jobplane.chassis import queries
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.chassis.new_events import NewEvent
@@ -23,6 +24,9 @@ from jobplane.contracts.actors import system
 from jobplane.contracts.admin_events import LoginSucceeded
 from jobplane.contracts.commands import CancelJob, EditJob, ForceRunJob, RestoreJob, RetryJob
 from jobplane.contracts.ids import JobId
+from jobplane.contracts.operations import BulkAction, OperationStatus, OperationView, PlanOperation
+from jobplane.contracts.queries import OneOperation
+from jobplane.contracts.queues import LimitQueue, Limits, PauseQueue, Rate, ResumeQueue
 from jobplane.contracts.topology import EVT_ADMIN
 from jobplane.jobs.__main__ import serve
 from jobplane.jobs.decider import ArchiveJob
@@ -88,8 +92,27 @@ async def _live(driver: Driver, database: Database) -> None:
     )
     await driver.ended("cancelled")
     await _archive(database)
+    await _control(driver)
     await driver.running(payload={"a": 3})
     await driver.pending(payload={"a": 4})
+
+
+async def _control(driver: Driver) -> None:
+    """A queue and a kind under control, and an operation that did one job and skipped another."""
+    for command in (PauseQueue(queue="other", drain=True), ResumeQueue(queue="other")):
+        await driver.do(command)
+    await driver.do(LimitQueue(kind="test.other", limits=Limits(concurrency=2, rate=Rate(starts=3, burst=4))))
+    ids = [JobId(await driver.pending(queue="other")), JobId(await driver.pending(queue="other"))]
+    await driver.do(CancelJob(job_id=ids[0]))
+    wanted = PlanOperation(operation_id=new_id(), action=BulkAction.CANCEL, ids=ids, then_run=True)
+    await driver.do(wanted, reason="a test")
+
+    async def ended() -> bool:
+        query = OneOperation(operation_id=wanted.operation_id)
+        view = await queries.ask(driver.gateway, "jobs", "operation", query, OperationView)
+        return view.status is OperationStatus.DONE
+
+    await eventually(ended)
 
 
 async def _archive(database: Database) -> None:

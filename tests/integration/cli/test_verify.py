@@ -204,6 +204,40 @@ async def test_a_healthy_platform_has_nothing_to_tell(site: Site) -> None:
             ],
         ),
         ("I8", ["UPDATE jobs.body SET job_id = gen_random_uuid()"], ["belongs to another job"]),
+        (
+            "I9",
+            [
+                "UPDATE jobs.queue_control SET paused = '{}' WHERE key = 'queue:other'",
+                "UPDATE jobs.queue_control SET limits = NULL WHERE key = 'kind:test.other'",
+                "INSERT INTO jobs.queue_control (key, sort, name, version) VALUES ('queue:x', 'queue', 'x', 1)",
+            ],
+            [
+                "queue other: it is paused, its events say active",
+                "kind test.other: it is active, its events say active, at most 2 at once, 3 starts in 1 s with bursts",
+                "queue x: it has a row, but was never controlled",
+            ],
+        ),
+        (
+            "I9",
+            ["UPDATE jobs.queue_control SET version = 9 WHERE key = 'queue:other'"],
+            ["version is 9, its events say"],
+        ),
+        ("I9", ["DELETE FROM jobs.queue_control"], ["queue other: it was controlled, but has no row"]),
+        (
+            "I9",
+            [
+                "UPDATE jobs.operation SET status = 'stopped', done = 2, codes = '{}'",
+                "UPDATE jobs.plan_chunk SET versions = array_append(versions, 3), job_ids = job_ids || job_ids[1]",
+            ],
+            [
+                "it is stopped at version 5, its events say done at 5",
+                "it is about 2 jobs, its plan has 3",
+                "its plan has 3 places for 2 jobs",
+                "it counts 2 jobs done, its plan 2 and 1 skipped, or the codes differ",
+                "its plan has 2 jobs done, its events tell of 1, or not of the same",
+            ],
+        ),
+        ("I9", ["UPDATE jobs.plan_chunk SET codes = NULL"], ["it is done, but 1 jobs have no outcome"]),
     ],
 )
 async def test_damage_is_found_and_named(

@@ -12,12 +12,11 @@ from jobplane.contracts.commands import AnyDirective
 from jobplane.contracts.operations import (
     BulkAction,
     BulkEdit,
-    ListItems,
-    OneOperation,
     OperationItem,
     OperationView,
     PlanOperation,
 )
+from jobplane.contracts.queries import ListItems, OneOperation
 from jobplane.jobs.chunks import Carried
 from jobplane.jobs.directives import Directives
 from jobplane.jobs.operation_views import OperationViews

@@ -21,8 +21,6 @@ from jobplane.contracts.operations import (
     BulkAction,
     BulkEdit,
     Drift,
-    ListOperations,
-    OneOperation,
     OperationStatus,
     OperationView,
     PauseOperation,
@@ -32,6 +30,7 @@ from jobplane.contracts.operations import (
     StopOperation,
     UndoOperation,
 )
+from jobplane.contracts.queries import ListOperations, OneOperation
 from jobplane.jobs import chunks
 from jobplane.jobs.decider import StopReported
 from jobplane.jobs.ledger import Ledger

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import AwareDatetime, Field, JsonValue
 
@@ -375,27 +375,3 @@ class OperationItems(Fact):
     """The items."""
     next_cursor: str | None = None
     """For the next page; none on the last."""
-
-
-class OneOperation(Fact):
-    """One operation, whole."""
-
-    operation_id: Annotated[str, Field(min_length=1)]
-
-
-class ListOperations(Fact):
-    """Operations, newest first."""
-
-    limit: int = Field(default=50, ge=1, le=200)
-    cursor: str | None = None
-    status: list[OperationStatus] = Field(default_factory=list)
-
-
-class ListItems(Fact):
-    """The jobs of one operation."""
-
-    operation_id: str
-    limit: int = Field(default=200, ge=1, le=500)
-    cursor: str | None = None
-    outcome: ItemOutcome | None = None
-    code: str | None = None

@@ -14,11 +14,13 @@ jobs.query.queues   Nothing → QueueList          jobs.query.queue    OneQueue 
 jobs.query.kind     OneKind → QueueControl
 jobs.query.errors   ListErrorGroups → ErrorGroupPage
 jobs.query.error    OneErrorGroup → ErrorGroupView
+jobs.query.operations  ListOperations → OperationPage  jobs.query.operation  OneOperation → OperationView
+jobs.query.operation_items  ListItems → OperationItems
 jobs.query.journal_page, gateway.query.journal_page  ReadJournal → JournalPage
 """
 
 from enum import StrEnum
-from typing import Final, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from pydantic import AwareDatetime, Field, JsonValue
 
@@ -26,6 +28,7 @@ from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.message import Fact
+from jobplane.contracts.operations import ItemOutcome, OperationStatus
 
 T = TypeVar("T")
 JOURNAL_PAGE: Final = "journal_page"
@@ -129,6 +132,30 @@ class OneKind(Fact):
     """One kind, in all queues."""
 
     kind: str
+
+
+class OneOperation(Fact):
+    """One operation, whole."""
+
+    operation_id: Annotated[str, Field(min_length=1)]
+
+
+class ListOperations(Fact):
+    """Operations, newest first."""
+
+    limit: int = Field(default=50, ge=1, le=200)
+    cursor: str | None = None
+    status: list[OperationStatus] = Field(default_factory=list)
+
+
+class ListItems(Fact):
+    """The jobs of one operation."""
+
+    operation_id: str
+    limit: int = Field(default=200, ge=1, le=500)
+    cursor: str | None = None
+    outcome: ItemOutcome | None = None
+    code: str | None = None
 
 
 class JournalFigures(Fact):

@@ -14,9 +14,6 @@ from jobplane.contracts.operations import (
     Breakdown,
     BulkAction,
     ItemOutcome,
-    ListItems,
-    ListOperations,
-    OneOperation,
     OperationItem,
     OperationItems,
     OperationPage,
@@ -24,6 +21,7 @@ from jobplane.contracts.operations import (
     OperationView,
     UndoView,
 )
+from jobplane.contracts.queries import ListItems, ListOperations, OneOperation
 from jobplane.jobs import operation_rows
 from jobplane.jobs.bulk import INVERSE, PLAN_KEPT, REFUSALS, Operation
 from jobplane.jobs.bulk_actions import CHANGED_SINCE

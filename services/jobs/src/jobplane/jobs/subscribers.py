@@ -22,9 +22,6 @@ from jobplane.contracts.error_groups import ErrorGroupPage, ErrorGroupView, List
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.jobs import Attempts, History, JobCount, JobPage, JobView, Stats
 from jobplane.contracts.operations import (
-    ListItems,
-    ListOperations,
-    OneOperation,
     OperationItems,
     OperationPage,
     OperationView,
@@ -32,13 +29,16 @@ from jobplane.contracts.operations import (
 from jobplane.contracts.queries import (
     CountJobs,
     JournalFigures,
+    ListItems,
     ListJobs,
+    ListOperations,
     Nothing,
     OneCommand,
     OneJob,
     OneJobAttempts,
     OneJobHistory,
     OneKind,
+    OneOperation,
     OneQueue,
 )
 from jobplane.contracts.queues import QueueControl, QueueList, QueueView

@@ -7,12 +7,19 @@ from typing import Final
 import psycopg
 
 from jobplane.cli.site import Site
-from jobplane.cli.verify import audit, bodies, jobs, outcomes, positions, runs, stream, stuck
+from jobplane.cli.verify import audit, bodies, jobs, operations, outcomes, positions, queues, runs, stream, stuck
 from jobplane.cli.verify.sources import Head, Sources, opened
 from jobplane.cli.verify.verdict import Tally
 from jobplane.contracts.errors import JobplaneError
 
 Check = Callable[[Sources, Tally], Awaitable[None]]
+
+
+async def _controls(sources: Sources, tally: Tally) -> None:
+    await queues.check(sources, tally)
+    await operations.check(sources, tally)
+
+
 CHECKS: Final[dict[str, Check]] = {
     "I1": positions.check,
     "I2": stream.check,
@@ -22,6 +29,7 @@ CHECKS: Final[dict[str, Check]] = {
     "I6": audit.check,
     "I7": stuck.check,
     "I8": bodies.check,
+    "I9": _controls,
 }
 
 

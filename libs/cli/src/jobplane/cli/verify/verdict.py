@@ -14,6 +14,7 @@ INVARIANTS: Final = {
     "I6": "the audit log is complete",
     "I7": "nobody is stuck",
     "I8": "bodies are whole",
+    "I9": "queues and bulk operations equal their events",
 }
 """What must be true whatever happened, by the name that `--only` takes."""
 

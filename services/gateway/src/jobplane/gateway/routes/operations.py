@@ -19,9 +19,6 @@ from jobplane.contracts.operations import (
     BulkAction,
     BulkEdit,
     ItemOutcome,
-    ListItems,
-    ListOperations,
-    OneOperation,
     OperationItems,
     OperationPage,
     OperationStatus,
@@ -33,6 +30,7 @@ from jobplane.contracts.operations import (
     StopOperation,
     UndoOperation,
 )
+from jobplane.contracts.queries import ListItems, ListOperations, OneOperation
 from jobplane.contracts.search_grammar import LONGEST_QUERY
 from jobplane.contracts.subjects import QUEUE_PATTERN
 from jobplane.gateway import commands
