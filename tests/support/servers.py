@@ -81,7 +81,7 @@ def create_template(server: postgres.PostgresServer, name: str, *, migrated: boo
 
 
 def copy_of(template: Database) -> Database:
-    """A fresh copy (about 60 ms)."""
+    """A fresh copy (about 12 ms where the files are in memory)."""
     copy = Database(template.server, f"test_{next(_numbers)}")
     with psycopg.connect(template.server.url(), autocommit=True) as connection:
         connection.execute(
