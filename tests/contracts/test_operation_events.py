@@ -98,6 +98,15 @@ def test_a_chunk_is_one_entry_for_each_job_as_if_it_had_come_alone() -> None:
     assert {one.action for one in made} == {AuditAction.JOB_CANCELLED}
 
 
+def test_what_all_jobs_of_a_chunk_are_alike_in_may_be_said_once() -> None:
+    told = {"queue": "images", "kind": "image.thumbnail", "before": "FAILED", "after": "CANCELLED"}
+    item = {"job": "019aa000-0000-7000-8000-000000000001", "version": 2}
+    once = record(JobsChanged.TYPE, {"type": "job.cancelled.v1", "shared": told, "items": [item]})
+    each = record(JobsChanged.TYPE, {"type": "job.cancelled.v1", "shared": {}, "items": [item | told]})
+    assert entries(once, EVT_JOBS) == entries(each, EVT_JOBS)
+    assert [json.loads(one.data) for one in expand(once)] == [json.loads(one.data) for one in expand(each)]
+
+
 def test_a_chunk_is_published_in_the_shard_of_its_jobs_and_in_no_queue() -> None:
     assert subject_of(record(JobsChanged.TYPE)) == "jobs.evt.1._.operation_jobs_changed"
     assert subject_of(record("operation.requested.v1")) == "jobs.evt.3._.operation_requested"

@@ -187,7 +187,10 @@ def _of_many(event: EventRecord, source: str) -> list[AuditEntry]:
         for number, item in enumerate(body["items"]):
             if _UUID.fullmatch(item["job"]) is None:
                 raise InvalidMessage("the job of an item is a UUID")
-            before, after = JobStatus(item["before"]), JobStatus(item.get("after") or shared["after"])
+            before, after = (
+                JobStatus(item.get("before") or shared["before"]),
+                JobStatus(item.get("after") or shared["after"]),
+            )
             made.append(
                 AuditEntry(source, event.position, number, *told, item["job"], before, after, False, None, *caused)  # noqa: FBT003 - a tuple
             )

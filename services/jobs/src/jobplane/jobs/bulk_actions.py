@@ -1,7 +1,7 @@
 """What a bulk operation does to each job, as fragments of SQL: `decide` and `evolve` for many rows at once.
 
 A test holds each of them against the two over every situation a job can be in. In the fragments `job` is the row as it
-is, `d` the row with the decision, `clock.now` the time, `op` the operation.
+is, `d` the row with the decision, `NOW` the time, `op` the operation.
 """
 
 from collections.abc import Mapping
@@ -25,6 +25,8 @@ _TAKEN: Final = """EXISTS (
     SELECT FROM job AS other WHERE other.kind = job.kind AND other.unique_key = job.unique_key
         AND other.status IN ('PENDING', 'RUNNING') AND other.id <> job.id
 )"""
+NOW: Final = "(SELECT now FROM clock)"
+"""Asked for by itself, once a statement: an UPDATE copies every row that it is joined with, for each row it changes."""
 _EDIT: Final = "coalesce(item.edit, op.edit)"
 """What to change in a job; undoing an edit gives each job its own."""
 _WANTED_AT: Final = f"({_EDIT} ->> 'run_at')::timestamptz"
@@ -34,7 +36,7 @@ def _differs(name: str, cast: str) -> str:
     return f"coalesce(({_EDIT} ->> '{name}')::{cast} <> job.{name}, false)"
 
 
-_LATER: Final = f"coalesce({_WANTED_AT} <> job.run_at AND greatest({_WANTED_AT}, clock.now) <> job.run_at, false)"
+_LATER: Final = f"coalesce({_WANTED_AT} <> job.run_at AND greatest({_WANTED_AT}, {NOW}) <> job.run_at, false)"
 _CHANGES: Final[Mapping[str, str]] = {
     "queue": _differs("queue", "text"),
     "priority": _differs("priority", "integer"),
@@ -45,7 +47,7 @@ _NOW: Final[Mapping[str, str]] = {
     "queue": "d.edit ->> 'queue'",
     "priority": "(d.edit ->> 'priority')::smallint",
     "max_attempts": "(d.edit ->> 'max_attempts')::smallint",
-    "run_at": "greatest((d.edit ->> 'run_at')::timestamptz, clock.now)",
+    "run_at": f"greatest((d.edit ->> 'run_at')::timestamptz, {NOW})",
 }
 
 
@@ -58,11 +60,11 @@ def _told(values: Mapping[str, str]) -> str:
     told = ", ".join(
         f"'{name}', CASE WHEN '{name}' = ANY(d.changes) THEN {value} END" for name, value in values.items()
     )
-    return f"json_build_object({told})"
+    return f"json_strip_nulls(json_build_object({told}))"
 
 
 _FORCED_AFTER: Final = "(d.forced AND NOT 'run_at' = ANY(d.changes))"
-_REQUEST: Final = {"traceparent": "op.traceparent", "correlation_id": "op.correlation_id"}
+_REQUEST: Final = {"traceparent": "(SELECT traceparent FROM op)", "correlation_id": "(SELECT correlation_id FROM op)"}
 """A job's next runs continue the request that caused them."""
 # The run that a cancel cut off does not count.
 _ATTEMPT_RESTORED: Final = "CASE WHEN d.stop IS NULL THEN d.attempt ELSE d.attempt - 1 END"
@@ -111,17 +113,17 @@ ACTIONS: Final[Mapping[BulkAction, Sets]] = {
             "status": "'PENDING'",
             "attempt": "0",
             "orphanings": "0",
-            "run_at": "greatest(d.run_at, clock.now)",
+            "run_at": f"greatest(d.run_at, {NOW})",
             "error_ref": "NULL",
             "error_type": "NULL",
             "error_fingerprint": "NULL",
             "finished_at": "NULL",
-            "ready": "d.forced OR d.run_at <= clock.now",
+            "ready": f"d.forced OR d.run_at <= {NOW}",
             **_REQUEST,
         },
         # Later than the others only if an edit said so.
-        says={"run_at": "CASE WHEN d.run_at > clock.now THEN d.run_at END"},
-        shared={"run_at": "clock.now"},
+        says={"run_at": f"CASE WHEN d.run_at > {NOW} THEN d.run_at END"},
+        shared={"run_at": NOW},
         takes_key=True,
     ),
     BulkAction.CANCEL: Sets(
@@ -132,7 +134,7 @@ ACTIONS: Final[Mapping[BulkAction, Sets]] = {
             "status": "'CANCELLED'",
             "forced": "false",
             "token": "CASE WHEN d.before <> 'RUNNING' THEN d.token END",
-            "finished_at": "clock.now",
+            "finished_at": NOW,
             "stop": "CASE WHEN d.before = 'RUNNING' THEN 'pending' END",
             "stop_token": "CASE WHEN d.before = 'RUNNING' THEN d.token END",
             "ready": "false",
@@ -146,9 +148,9 @@ ACTIONS: Final[Mapping[BulkAction, Sets]] = {
         event=JobForceRun.TYPE,
         refuses="WHEN job.status <> 'PENDING' THEN 'job_not_pending'",
         after="d.before",
-        sets={"run_at": "clock.now", "forced": "true", "ready": "true", **_REQUEST},
+        sets={"run_at": NOW, "forced": "true", "ready": "true", **_REQUEST},
         says={},
-        shared={"run_at": "clock.now"},
+        shared={"run_at": NOW},
     ),
     BulkAction.RESTORE: Sets(
         event=JobRestored.TYPE,
@@ -161,7 +163,7 @@ ACTIONS: Final[Mapping[BulkAction, Sets]] = {
             "finished_at": "NULL",
             "stop": "NULL",
             "stop_token": "NULL",
-            "ready": "d.forced OR d.run_at <= clock.now",
+            "ready": f"d.forced OR d.run_at <= {NOW}",
             **_REQUEST,
         },
         says={"attempt": _ATTEMPT_RESTORED},
@@ -170,7 +172,7 @@ ACTIONS: Final[Mapping[BulkAction, Sets]] = {
     BulkAction.EDIT: Sets(
         event=JobEdited.TYPE,
         refuses=f"""WHEN job.status NOT IN ('PENDING', 'FAILED') THEN 'job_not_editable'
-            WHEN {_WANTED_AT} > clock.now + interval '{MAX_DELAY.days} days' THEN 'run_at_too_far'
+            WHEN {_WANTED_AT} > {NOW} + interval '{MAX_DELAY.days} days' THEN 'run_at_too_far'
             WHEN ({_EDIT} ->> 'max_attempts')::integer < job.attempt + (job.status = 'PENDING')::integer
                 THEN 'max_attempts_too_low'
             WHEN NOT ({" OR ".join(_CHANGES.values())}) THEN 'nothing_to_change'""",
@@ -178,7 +180,7 @@ ACTIONS: Final[Mapping[BulkAction, Sets]] = {
         sets={
             **{name: _edited(name) for name in _NOW},
             "forced": _FORCED_AFTER,
-            "ready": f"d.before = 'PENDING' AND ({_FORCED_AFTER} OR {_edited('run_at')} <= clock.now)",
+            "ready": f"d.before = 'PENDING' AND ({_FORCED_AFTER} OR {_edited('run_at')} <= {NOW})",
         },
         says={
             "changed": "to_json(d.changes)",

@@ -27,6 +27,11 @@ log = structlog.get_logger()
 EVERY_S: Final = 1.0
 SAMPLE: Final = 20
 _GROUPS: Final = 50
+_BLOCK: Final = 2000
+"""Jobs that were made one after the other lie side by side: chunks are cut from so many of them, shard by shard.
+
+By shard alone a chunk would touch a page for each job; by age alone it would have an event for each shard.
+"""
 _TIMEOUT: Final = "10min"
 _OPEN: Final = "SELECT id FROM operation WHERE status = 'planning' ORDER BY id"
 _BEGIN: Final = """
@@ -52,13 +57,16 @@ WITH op AS MATERIALIZED (
 ), wanted AS MATERIALIZED (
     {wanted}
 ), chosen AS MATERIALIZED (
-    SELECT item.id, item.expected, item.edit, row_number() OVER (ORDER BY {shard}, item.id) - 1 AS n,
+    SELECT item.id, item.expected, item.edit, row_number() OVER (ORDER BY item.block, {shard}, item.id) - 1 AS n,
         job.status, job.queue, job.kind, job.error_fingerprint AS error,
+        job.id IS NULL OR job.unique_key IS NOT NULL AS keyed,
         CASE WHEN {changed_since} THEN 'changed_since' ELSE {refuses} END AS code
-    FROM op CROSS JOIN clock CROSS JOIN wanted AS item LEFT JOIN job ON job.id = item.id
+    FROM op CROSS JOIN clock
+        CROSS JOIN (SELECT *, (row_number() OVER (ORDER BY id) - 1) / {block} AS block FROM wanted) AS item
+        LEFT JOIN job ON job.id = item.id
 ), planned AS (
-    INSERT INTO plan_chunk (operation_id, number, job_ids, expected, edits)
-    SELECT op.id, n / %s, array_agg(chosen.id ORDER BY n),
+    INSERT INTO plan_chunk (operation_id, number, job_ids, keyed, expected, edits)
+    SELECT op.id, n / %s, array_agg(chosen.id ORDER BY n), bool_or(keyed),
         CASE WHEN count(expected) > 0 THEN array_agg(expected ORDER BY n) END,
         CASE WHEN count(chosen.edit) > 0 THEN array_agg(chosen.edit ORDER BY n) END
     FROM op, chosen GROUP BY 1, 2
@@ -220,7 +228,11 @@ class Planner:
 def plan_statement(action: BulkAction, wanted: str) -> str:
     """The statement that plans an action on the jobs that `wanted` gives."""
     return _PLAN.format(
-        wanted=wanted, shard=SHARD.format(id="item.id"), refuses=REFUSES[action], changed_since=CHANGED_SINCE
+        wanted=wanted,
+        block=_BLOCK,
+        shard=SHARD.format(id="item.id"),
+        refuses=REFUSES[action],
+        changed_since=CHANGED_SINCE,
     )
 
 
