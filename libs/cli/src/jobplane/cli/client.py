@@ -149,13 +149,15 @@ def _sentence(answer: Any) -> str:  # noqa: ANN401 - an httpx2.Response
     except ValueError:
         return f"status {answer.status_code}"
     detail = problem.get("detail") or problem.get("title") or f"status {answer.status_code}"
-    wrong = "; ".join(_wrong(item) for item in problem.get("errors", []))
+    wrong = "; ".join(_wrong(item, detail) for item in problem.get("errors", []))
     code = f" [{problem['code']}]" if problem.get("code") else ""
     return f"{detail}{f' ({wrong})' if wrong else ''}{code}"
 
 
-def _wrong(item: dict[str, Any]) -> str:
+def _wrong(item: dict[str, Any], told: str) -> str:
     """One thing that is wrong: the part of a query that it is about, or the name of the field."""
-    if item.get("token"):
-        return f"at {item['position']}: {item['token']!r}: {item.get('msg')}"
-    return f"{'.'.join(map(str, item.get('loc', [])))}: {item.get('msg')}"
+    where = (
+        f"at {item['position']}: {item['token']!r}" if item.get("token") else ".".join(map(str, item.get("loc", [])))
+    )
+    message = str(item.get("msg"))
+    return where if message in told else f"{where}: {message}"

@@ -47,6 +47,8 @@ def begin(where: Target, path: str, wish: dict[str, Any], terms: Terms) -> None:
     with Client(where) as client:
         plan = _planned(client, client.post(path, body, headers=_WAIT))
         if terms.dry_run:
+            if not terms.as_json:
+                _explain(plan)
             _show(plan, as_json=terms.as_json)
             if not terms.as_json:
                 typer.echo(f"run it: jobplane bulk start {plan['id']}")
@@ -115,7 +117,7 @@ def row(operation: Operation) -> list[str]:
         operation["status"],
         "" if total is None else str(total),
         str(operation["done"]),
-        _codes(operation.get("codes")) or str(operation["skipped"]),
+        output.counts(operation.get("codes")) or str(operation["skipped"]),
         output.age(operation["requested_at"]),
         operation.get("reason") or "",
     ]
@@ -188,10 +190,6 @@ def _explain(plan: Operation) -> None:
     typer.echo(f"{plan['action']}: {plan['total']} jobs", err=True)
     for name, counts in (plan.get("breakdown") or {}).items():
         if counts:
-            typer.echo(f"  by {name}: {_codes(counts)}", err=True)
+            typer.echo(f"  by {name}: {output.counts(counts)}", err=True)
     if plan.get("skipping"):
-        typer.echo(f"  will be skipped: {_codes(plan['skipping'])}", err=True)
-
-
-def _codes(counts: dict[str, int] | None) -> str:
-    return ", ".join(f"{count} {name}" for name, count in (counts or {}).items())
+        typer.echo(f"  will be skipped: {output.counts(plan['skipping'])}", err=True)

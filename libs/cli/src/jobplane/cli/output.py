@@ -1,7 +1,7 @@
 """Tables for people and JSON for scripts."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -32,7 +32,10 @@ STATUS_STYLES: Final = {
     "down": "red",
     "stopped": "dim",
 }
+_AS_JSON: Final = frozenset({"payload", "body", "data"})
+"""What is somebody's own JSON: shown as it is."""
 _WHOLE_LINES: Final = 500
+_KINDS: Final = 8
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -53,13 +56,10 @@ def as_json_line(value: object) -> None:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """A plain table; known states are coloured. Whole lines when nobody looks: ids are never cut for a pipe."""
-    out = console()
     shown = Table(*headers, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for row in rows:
         shown.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
-    if not out.is_terminal:
-        out.width = _WHOLE_LINES
-    out.print(shown)
+    paged(lambda out: out.print(shown))
 
 
 def paged(show: Callable[[Console], None]) -> None:
@@ -84,12 +84,21 @@ def age(instant: str | None) -> str:
     return text if seconds >= 0 else f"in {text}"
 
 
+def counts(numbers: dict[str, int] | None) -> str:
+    """How many of what, the most first; of many kinds only the first."""
+    ordered = sorted((numbers or {}).items(), key=lambda pair: (-pair[1], pair[0]))
+    more = [f"and {len(ordered) - _KINDS} more"] if len(ordered) > _KINDS else []
+    return ", ".join([f"{count} {name}" for name, count in ordered[:_KINDS]] + more)
+
+
 def plain(value: object) -> str:
     """A value of an answer in one cell."""
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
+    if isinstance(value, dict) and value and all(type(number) is int for number in value.values()):
+        return counts(value)
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
@@ -97,4 +106,12 @@ def plain(value: object) -> str:
 
 def fields(values: dict[str, Any]) -> None:
     """What one thing is, a line for each thing known of it."""
-    table(["FIELD", "VALUE"], [[name, plain(value)] for name, value in values.items() if value not in (None, [], {})])
+    table(["FIELD", "VALUE"], [[name, plain(value)] for name, value in _flat(values) if value not in (None, [], {})])
+
+
+def _flat(values: dict[str, Any]) -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict) and name not in _AS_JSON:
+            yield from ((f"{name}.{inner}", of_it) for inner, of_it in value.items())
+        else:
+            yield name, value
