@@ -76,6 +76,8 @@ def test_a_golden_event_survives_the_bus(event_type: str) -> None:
         ("login.ended.v1", AuditAction.LOGGED_OUT, "user", False, None, 1),
         ("command.refused.v1", AuditAction.COMMAND_REFUSED, "job", True, "forbidden", 1),
         ("asset.uploaded.v1", AuditAction.ASSET_UPLOADED, "asset", False, None, 1),
+        ("job.revealed.v1", AuditAction.JOB_REVEALED, "job", False, None, 1),
+        ("dlq.inspected.v1", AuditAction.DEAD_LETTER_INSPECTED, "dead_letter", False, None, 1),
         ("dlq.replayed.v1", AuditAction.DEAD_LETTER_REPLAYED, "dead_letter", False, None, 1),
         ("dlq.discarded.v1", AuditAction.DEAD_LETTER_DISCARDED, "dead_letter", False, None, 1),
     ],
@@ -96,6 +98,10 @@ def test_a_golden_event_is_audited_as_it_always_was(
 
 def test_a_refused_request_names_what_it_was_about() -> None:
     assert audited("command.refused.v1").target_id == golden("command.refused.v1")["data"]["target_id"]
+
+
+def test_a_reveal_is_about_the_job_that_was_seen() -> None:
+    assert audited("job.revealed.v1").target_id == golden("job.revealed.v1")["data"]["job_id"]
 
 
 def test_a_failed_login_is_about_the_account_whose_password_was_not_known() -> None:

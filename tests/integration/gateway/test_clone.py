@@ -32,7 +32,7 @@ async def admin(gateway: Running) -> httpx2.AsyncClient:
 
 async def cloned(gateway: Running, client: httpx2.AsyncClient, body: dict[str, Any] | None, **source: Any) -> CreateJob:
     of = job(**(SOURCE | source))
-    gateway.jobs.answers["jobs.query.detail"] = of.model_dump(mode="json")
+    gateway.jobs.answers["jobs.query.unredacted"] = of.model_dump(mode="json")
     answer = await client.post(f"/api/admin/jobs/{of.id}/clone", json=body)
     assert answer.status_code == 201, answer.text
     sent = gateway.jobs.commands[-1].command
@@ -60,7 +60,7 @@ async def test_anything_may_be_otherwise_in_a_copy(gateway: Running, admin: http
 
 async def test_an_erased_payload_cannot_be_copied(gateway: Running, admin: httpx2.AsyncClient) -> None:
     of = job(**(SOURCE | {"payload": None}))
-    gateway.jobs.answers["jobs.query.detail"] = of.model_dump(mode="json")
+    gateway.jobs.answers["jobs.query.unredacted"] = of.model_dump(mode="json")
     answer = await admin.post(f"/api/admin/jobs/{of.id}/clone")
     assert (answer.status_code, code_of(answer)) == (409, "payload_erased")
     assert gateway.jobs.commands == []
@@ -68,7 +68,7 @@ async def test_an_erased_payload_cannot_be_copied(gateway: Running, admin: httpx
 
 
 async def test_a_job_that_is_not_there_has_no_copy(gateway: Running, admin: httpx2.AsyncClient) -> None:
-    gateway.jobs.answers["jobs.query.detail"] = {"problem": {"code": "job_not_found", "detail": "No.", "facts": {}}}
+    gateway.jobs.answers["jobs.query.unredacted"] = {"problem": {"code": "job_not_found", "detail": "No.", "facts": {}}}
     answer = await admin.post(f"/api/admin/jobs/{new_id()}/clone")
     assert (answer.status_code, code_of(answer)) == (404, "job_not_found")
 

@@ -62,6 +62,8 @@ async def test_a_letter_is_shown_to_admins(gateway: Running) -> None:
     answers(gateway, **{"": LETTER})
     admin, viewer = await gateway.bearer(), await gateway.bearer(Role.VIEWER)
     assert (await admin.get(f"{DLQ}/17")).json() == LETTER
+    [seen] = await gateway.recorded("dlq.inspected.v1")
+    assert (seen["seq"], seen["command_id"], seen["actor"].role) == (17, LETTER["command_id"], Role.ADMIN)
     assert code_of(await viewer.get(f"{DLQ}/17")) == "forbidden"
     [refusal] = await gateway.recorded("command.refused.v1")
     assert (refusal["target_type"], refusal["target_id"]) == ("dead_letter", "17")

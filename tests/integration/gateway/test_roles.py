@@ -31,6 +31,7 @@ NEEDS_ADMIN = {
     ("POST", "/api/admin/jobs/{job_id}/run"),
     ("POST", "/api/admin/jobs/{job_id}/restore"),
     ("POST", "/api/admin/jobs/{job_id}/clone"),
+    ("POST", "/api/admin/jobs/{job_id}/reveal"),
     ("PATCH", "/api/admin/jobs/{job_id}"),
     *(("POST", f"/api/admin/queues/{{queue}}/{verb}") for verb in ("pause", "drain", "resume")),
     *(("POST", f"/api/admin/kinds/{{kind}}/{verb}") for verb in ("pause", "drain", "resume")),
@@ -91,6 +92,7 @@ async def test_each_role_may_do_what_is_declared_and_no_more(gateway: Running) -
     gateway.jobs.answers |= {
         "jobs.query.list": {"items": [], "next_cursor": None},
         "jobs.query.detail": job(JOB).model_dump(mode="json"),
+        "jobs.query.unredacted": job(JOB).model_dump(mode="json"),
         "jobs.query.history": {"items": [], "next_cursor": None},
         "jobs.query.attempts": {"items": [], "next_cursor": None},
         "jobs.query.operations": {"items": [], "next_cursor": None},

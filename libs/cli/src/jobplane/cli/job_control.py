@@ -1,4 +1,4 @@
-"""What `jobplane jobs` does to jobs: retry, cancel, run, restore, edit, clone."""
+"""What `jobplane jobs` does to jobs: retry, cancel, run, restore, edit, clone; and reveal, which leaves a trace."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -28,7 +28,7 @@ MaxAttemptsOption = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `jobplane jobs`."""
-    for command in (retry, cancel, run, restore, edit, clone):
+    for command in (retry, cancel, run, restore, edit, clone, reveal):
         app.command()(command)
 
 
@@ -183,6 +183,25 @@ def clone(
         output.as_json(job)
     else:
         _show([{"job": job} if "id" in job else job])
+
+
+def reveal(
+    job_id: IdArgument,
+    reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")],
+    data: DataOption = DEFAULT_DATA,
+    url: UrlOption = None,
+    username: UsernameOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Show payload, result and error with their secrets; the audit log keeps who saw them and why.
+
+    Example:
+
+        jobplane jobs reveal 019a5c3e-… --reason "the customer says that the key is wrong"
+    """
+    with Client(target.find(data, url, username)) as client:
+        job = client.post(f"/jobs/{part(job_id)}/reveal", {"reason": reason})
+    output.as_json(job if json_ else {name: job.get(name) for name in ("payload", "result", "error")})
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import ClassVar, Final
 from pydantic import Field
 
 from jobplane.contracts.actors import Role
+from jobplane.contracts.ids import JobId
 from jobplane.contracts.message import Fact
 
 
@@ -75,6 +76,15 @@ class AssetUploaded(AdminEvent):
     size_bytes: int
 
 
+class JobRevealed(AdminEvent):
+    """Somebody saw what is secret in a job; recorded before it is shown."""
+
+    TYPE = "job.revealed.v1"
+    job_id: JobId
+    job_version: int
+    """Its version as it was seen."""
+
+
 class DeadLetterEvent(AdminEvent):
     """What somebody had done to a dead letter; recorded before it is done, so that nothing is done unrecorded.
 
@@ -93,6 +103,12 @@ class DeadLetterEvent(AdminEvent):
     """Where it stands in its stream, of an event."""
     command_id: str | None = None
     """The command in it, if it names one."""
+
+
+class DeadLetterInspected(DeadLetterEvent):
+    """Somebody saw what a dead letter says, without what is secret in it."""
+
+    TYPE = "dlq.inspected.v1"
 
 
 class DeadLetterReplayed(DeadLetterEvent):
@@ -115,6 +131,8 @@ AnyAdminEvent = (
     | LoggedOut
     | RequestRefused
     | AssetUploaded
+    | JobRevealed
+    | DeadLetterInspected
     | DeadLetterReplayed
     | DeadLetterDiscarded
 )
@@ -129,6 +147,8 @@ ADMIN_EVENTS: Final[dict[str, type[AnyAdminEvent]]] = {
         LoggedOut,
         RequestRefused,
         AssetUploaded,
+        JobRevealed,
+        DeadLetterInspected,
         DeadLetterReplayed,
         DeadLetterDiscarded,
     )

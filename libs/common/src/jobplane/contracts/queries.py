@@ -1,6 +1,7 @@
 """What services ask each other over `<service>.query.<name>`: a JSON request, a `Reply` in return.
 
 jobs.query.list     ListJobs → JobPage           jobs.query.detail   OneJob → JobView
+jobs.query.unredacted  OneJob → JobView, with its secrets
 jobs.query.attempts  OneJobAttempts → Attempts
 jobs.query.count    CountJobs → JobCount
 jobs.query.history  OneJobHistory → History      jobs.query.stats    Nothing → Stats

@@ -13,7 +13,10 @@ from jobplane.contracts.admin_events import (
     AnyAdminEvent,
     AssetUploaded,
     DeadLetterDiscarded,
+    DeadLetterEvent,
+    DeadLetterInspected,
     DeadLetterReplayed,
+    JobRevealed,
     LoggedOut,
     LoginFailed,
     LoginSucceeded,
@@ -114,6 +117,8 @@ ACTIONS: Final[Mapping[str, AuditAction]] = {
     LoginFailed.TYPE: AuditAction.LOGIN_FAILED,
     LoggedOut.TYPE: AuditAction.LOGGED_OUT,
     AssetUploaded.TYPE: AuditAction.ASSET_UPLOADED,
+    JobRevealed.TYPE: AuditAction.JOB_REVEALED,
+    DeadLetterInspected.TYPE: AuditAction.DEAD_LETTER_INSPECTED,
     DeadLetterReplayed.TYPE: AuditAction.DEAD_LETTER_REPLAYED,
     DeadLetterDiscarded.TYPE: AuditAction.DEAD_LETTER_DISCARDED,
 }
@@ -260,10 +265,10 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:  # noqa: PLR0911 - one
             return _Facts("operation", stream_id, after=_STANDS.get(body.TYPE), code=code)
         case UserCreated() | PasswordReset() | LoginSucceeded() | LoggedOut():
             return _Facts("user", stream_id, after=body.role if isinstance(body, UserCreated) else None)
-        case AssetUploaded() | DeadLetterReplayed() | DeadLetterDiscarded():
-            return (
-                _Facts("asset", stream_id) if isinstance(body, AssetUploaded) else _Facts("dead_letter", str(body.seq))
-            )
+        case AssetUploaded() | JobRevealed():
+            return _Facts("asset", stream_id) if isinstance(body, AssetUploaded) else _Facts("job", body.job_id)
+        case DeadLetterEvent():
+            return _Facts("dead_letter", str(body.seq))
         case _:
             assert_never(body)
 

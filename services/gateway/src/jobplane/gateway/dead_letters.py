@@ -13,6 +13,18 @@ from jobplane.gateway.auth import Caller, record_refusal
 from jobplane.gateway.wiring import Gateway, gateway_of
 
 
+async def inspect(request: Request, caller: Caller, seq: int) -> dict[str, Any]:
+    """What a dead letter says; gives a `DeadLetterDetail`, and that it was seen is recorded.
+
+    Raises:
+        Refused: `dead_letter_not_found`.
+    """
+    gateway = gateway_of(request)
+    found = await gateway.bus.ask_raw("jobs", "dead_letter", OneDeadLetter(seq=seq))
+    await _record(gateway, caller, admin_events.DeadLetterInspected.model_validate(found), None)
+    return found
+
+
 async def replay(request: Request, caller: Caller, seq: int, reason: str | None) -> dict[str, Any]:
     """Have a command decided once more; gives a `DeadLetterReplayed`.
 
@@ -60,7 +72,7 @@ def _require_replayable(letter: dict[str, Any]) -> None:
 async def _record(
     gateway: Gateway,
     caller: Caller,
-    event: admin_events.DeadLetterReplayed | admin_events.DeadLetterDiscarded,
+    event: admin_events.AnyAdminEvent,
     reason: str | None,
 ) -> None:
     async with gateway.log.journal.transaction() as tx:

@@ -76,6 +76,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "selector_ambiguous": HTTPStatus.UNPROCESSABLE_ENTITY,
     "edit_required": HTTPStatus.UNPROCESSABLE_ENTITY,
     "edit_not_allowed": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "payload_redacted": HTTPStatus.UNPROCESSABLE_ENTITY,
     "payload_not_in_bulk": HTTPStatus.UNPROCESSABLE_ENTITY,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
     "internal_error": HTTPStatus.INTERNAL_SERVER_ERROR,

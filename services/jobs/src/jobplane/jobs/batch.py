@@ -81,8 +81,8 @@ class Batch:
             return earlier if earlier.body_digest == delivered.body_digest else outcomes.KEY_REUSED
         if delivered.expires_at <= self.now:
             return outcomes.EXPIRED
-        if self.policy.misses(wish.command, wish.cause.actor, wish.cause.reason):
-            return reasons.REASON_REQUIRED
+        if self.policy.misses(wish.command, wish.cause.actor, wish.cause.reason) or wish.flaw is not None:
+            return wish.flaw or reasons.REASON_REQUIRED
         if held is not None and delivered.expected_version not in {None, held.job.version}:
             facts = {"version": held.job.version, "status": held.job.status.value, "position": held.position}
             return Rejected(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import structlog
 from pydantic import JsonValue, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from jobplane.chassis import bus, clock, database
 from jobplane.chassis.intake import Delivery
@@ -34,6 +34,7 @@ from jobplane.contracts.errors import InvalidMessage, Refused, Unavailable
 from jobplane.contracts.ids import CommandId
 from jobplane.contracts.subjects import dead_letter
 from jobplane.contracts.topology import DLQ
+from jobplane.jobs.redaction import BY_DEFAULT, MARK, Redaction
 
 log = structlog.get_logger()
 
@@ -72,9 +73,10 @@ def opener(topology_url: str) -> Opened:
 class DeadLetters:
     """What admins do with dead letters. Who may, and that it is recorded, is the gateway's business."""
 
-    def __init__(self, opened: Opened, decide: Decide) -> None:
+    def __init__(self, opened: Opened, decide: Decide, redaction: Redaction = BY_DEFAULT) -> None:
         self._opened = opened
         self._decide = decide
+        self._redaction = redaction
 
     async def page(self, query: ListDeadLetters) -> DeadLetterPage:
         """Dead letters, newest first.
@@ -85,7 +87,7 @@ class DeadLetters:
         below = None if query.cursor is None else _below(query.cursor)
         async with self._opened() as letters:
             page = await letters.page(dead_letter(query.service or "*", query.what or "*"), below, query.limit)
-        items = [_summary(letter) for letter in page.letters]
+        items = [DeadLetter(**_facts(letter, self._redaction)) for letter in page.letters]
         recent = [item for item in items if query.since is None or item.at >= query.since]
         below = page.below if len(recent) == len(items) else None
         return DeadLetterPage(items=recent, next_cursor=None if below is None else _cursor(below))
@@ -97,7 +99,7 @@ class DeadLetters:
             Refused: `dead_letter_not_found`.
         """
         async with self._opened() as letters:
-            return _detail(await _found(letters, query.seq))
+            return _detail(await _found(letters, query.seq), self._redaction)
 
     async def discard(self, query: OneDeadLetter) -> DeadLetterDiscarded:
         """Delete a dead letter for good.
@@ -191,25 +193,31 @@ def _renewed(body: bytes) -> bytes:
     return message.model_copy(update={"expires_at": clock.now() + _AGAIN}).model_dump_json().encode()
 
 
-def _summary(letter: Letter) -> DeadLetter:
-    return DeadLetter(**_facts(letter))
-
-
-def _detail(letter: Letter) -> DeadLetterDetail:
-    truncated = len(letter.body) > _TEXT_BYTES
-    content = None if truncated else _json(letter.body)
+def _detail(letter: Letter, redaction: Redaction) -> DeadLetterDetail:
     told = sorted(letter.headers.items(), key=lambda header: not header[0].startswith("Jobplane-Dead-"))
+    headers = {name: MARK if redaction.hides(name) else redaction.text(value) for name, value in told[:_MOST_HEADERS]}
+    text, content = _body(letter.body, redaction)
+    truncated = len(letter.body) > _TEXT_BYTES
     return DeadLetterDetail(
-        **_facts(letter),
-        headers={name[:_LONGEST_HEADER]: value[:_LONGEST_HEADER] for name, value in told[:_MOST_HEADERS]},
-        text=letter.body[:_TEXT_BYTES].decode(errors="replace"),
+        **_facts(letter, redaction),
+        headers={name[:_LONGEST_HEADER]: value[:_LONGEST_HEADER] for name, value in headers.items()},
+        text=text,
         truncated=truncated,
-        content=content,
+        content=None if truncated else content,
         command_id=_command_id(content),
     )
 
 
-def _facts(letter: Letter) -> Mapping[str, Any]:
+def _body(body: bytes, redaction: Redaction) -> tuple[str, JsonValue]:
+    """What a letter says, without what is secret: as text, and as JSON if it is JSON."""
+    content = _json(body)
+    if content is None:
+        return redaction.text(body.decode(errors="replace"))[:_TEXT_BYTES], None
+    shown = redaction.shown(content)
+    return (body if shown == content else to_json(shown))[:_TEXT_BYTES].decode(errors="replace"), shown
+
+
+def _facts(letter: Letter, redaction: Redaction) -> Mapping[str, Any]:
     _, service, what = [*letter.subject.split(".", 2), "", ""][:3]
     position = letter.headers.get(DEAD_POSITION, "")
     subject = letter.headers.get(DEAD_SUBJECT)
@@ -218,7 +226,7 @@ def _facts(letter: Letter) -> Mapping[str, Any]:
         "at": letter.at,
         "service": service,
         "what": what,
-        "reason": letter.headers.get(DEAD_REASON, "")[:_LONGEST_REASON],
+        "reason": redaction.text(letter.headers.get(DEAD_REASON, ""))[:_LONGEST_REASON],
         "subject": None if subject is None else subject[:_LONGEST_SUBJECT],
         "position": int(position) if _POSITION.fullmatch(position) else None,
         "size_bytes": letter.size_bytes,

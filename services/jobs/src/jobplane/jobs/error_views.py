@@ -24,6 +24,7 @@ from jobplane.contracts.error_groups import (
 )
 from jobplane.contracts.errors import Refused
 from jobplane.jobs import bodies
+from jobplane.jobs.redaction import BY_DEFAULT, Redaction
 
 _COLUMNS: Final = (
     "fingerprint, type, kinds, queues, first_at, last_at, occurrences, failed_now, sample_job::text, sample_error_ref"
@@ -61,8 +62,9 @@ _CURSOR: Final = re.compile(r"(last_seen|count|failed_now) ([0-9]{1,16}) ([0-9a-
 class ErrorViews:
     """Reads the service's own tables."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, redaction: Redaction = BY_DEFAULT) -> None:
         self._pool = pool
+        self._redaction = redaction
 
     async def page(self, query: ListErrorGroups) -> ErrorGroupPage:
         """One page of groups, in the order that was asked for.
@@ -77,7 +79,8 @@ class ErrorViews:
             found = await (await conn.execute(sql, parameters)).fetchall()
             shown = found[: query.limit]
             trends = await _trends(conn, [row[0] for row in shown])
-            texts = await bodies.load(conn, (row[_ERROR_REF] and str(row[_ERROR_REF]) for row in shown))
+            samples = [row[_ERROR_REF] and str(row[_ERROR_REF]) for row in shown]
+            texts = await bodies.shown(conn, samples, self._redaction, stacks=False)
         items = [ErrorGroup(**_told(row, trends, texts)) for row in shown]
         cut = [item.model_copy(update={"message": item.message[:SAMPLE_CHARS]}) for item in items]
         more = len(found) > query.limit
@@ -95,7 +98,7 @@ class ErrorViews:
                 detail = "Nothing failed so within 90 days: look the group up in the list of error groups."
                 raise Refused("error_group_not_found", detail, {"fingerprint": query.fingerprint})
             trends = await _trends(conn, [query.fingerprint])
-            texts = await bodies.load(conn, [row[_ERROR_REF] and str(row[_ERROR_REF])])
+            texts = await bodies.shown(conn, [row[_ERROR_REF] and str(row[_ERROR_REF])], self._redaction)
             jobs = await (await conn.execute(_JOBS, (query.fingerprint,))).fetchall()
         names = tuple(ErrorGroupJob.model_fields)
         return ErrorGroupView(

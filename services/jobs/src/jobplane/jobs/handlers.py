@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 from nats.errors import Error as NatsError
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 
 from jobplane.chassis import tracing
 from jobplane.chassis.bus import Connection
@@ -24,11 +24,12 @@ from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES, JobView
 from jobplane.contracts.subjects import inbox_prefix, issuer_of
 from jobplane.jobs import bodies, outcomes
-from jobplane.jobs.decider import Accepted
+from jobplane.jobs.decider import Accepted, Rejected
 from jobplane.jobs.leases import Leases
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.read_model import ReadModel, outcome, view
+from jobplane.jobs.redaction import BY_DEFAULT, MARK, Redaction
 from jobplane.jobs.wishes import Cause, Delivered, Directive, Settled, Wish
 
 log = structlog.get_logger()
@@ -37,6 +38,12 @@ _HUMAN_ISSUER: Final = "gateway"
 CarryOut = Callable[[Directive], Awaitable[Stored]]
 _LONGEST_INBOX: Final = 256
 """The server cuts off whoever publishes to a subject of some thousand characters, with all that is on its way."""
+_MARK: Final = MARK.encode()
+PAYLOAD_REDACTED: Final = Rejected(
+    "payload_redacted",
+    f'This payload has "{MARK}" where a secret belongs, as people see it: write the secret there, or reveal it first.',
+)
+"""Nobody replaces a secret by what is shown in its place."""
 _SPEAKS_FOR: Final[Mapping[str, Collection[ActorKind]]] = {
     _HUMAN_ISSUER: tuple(ActorKind),
     "health": (ActorKind.SYSTEM,),
@@ -67,8 +74,15 @@ class CommandHandler:
     """Settles command deliveries in micro-batches; see `chassis.intake.Handle`."""
 
     def __init__(
-        self, ledger: Ledger, leases: Leases, read_model: ReadModel, nc: Connection, carry_out: CarryOut
+        self,
+        ledger: Ledger,
+        leases: Leases,
+        read_model: ReadModel,
+        nc: Connection,
+        carry_out: CarryOut,
+        redaction: Redaction = BY_DEFAULT,
     ) -> None:
+        self._redaction = redaction
         self._ledger = ledger
         self._carry_out = carry_out
         self._leases = leases
@@ -81,7 +95,7 @@ class CommandHandler:
         verdicts: list[InvalidMessage | None] = []
         for delivery in deliveries:
             try:
-                read.append(_read(delivery))
+                read.append(_read(delivery, self._redaction))
                 verdicts.append(None)
             except InvalidMessage as error:
                 verdicts.append(error)
@@ -103,7 +117,7 @@ class CommandHandler:
         Raises:
             InvalidMessage: it is poison. Unavailable: it cannot be decided just now.
         """
-        item = _read(delivery)
+        item = _read(delivery, self._redaction)
         with ExitStack() as spans:
             item.begin(spans)
             if isinstance(item.asked, Directive):
@@ -153,7 +167,8 @@ class CommandHandler:
         outcomes_told = await self._read_model.explained([outcomes.of(one) for _, one in waiting])
         asked = [(item, one, told) for (item, one), told in zip(waiting, outcomes_told, strict=True)]
         shown = [(one, told) for item, one, told in asked if item.shows_job]
-        views: dict[str, JobView] = {job.id: job for job in (_created(one) for one, _ in shown) if job is not None}
+        created = (_created(one, self._redaction) for one, _ in shown)
+        views: dict[str, JobView] = {job.id: job for job in created if job is not None}
         unknown = [told.job_id for _, told in shown if told.job_id and told.job_id not in views]
         if unknown:
             views |= await self._read_model.views(unknown)
@@ -171,16 +186,18 @@ class CommandHandler:
             log.info("command.not_answered", error=type(error).__name__)
 
 
-def _created(settled: Settled) -> JobView | None:
+def _created(settled: Settled, redaction: Redaction) -> JobView | None:
     """The job that a command just created, as everybody sees it."""
-    command, held = settled.wish.command, settled.held
+    command, held, body = settled.wish.command, settled.held, settled.wish.body
     if not isinstance(command, CreateJob) or not isinstance(settled.decision, Accepted) or held is None:
         return None
-    payload: dict[str, JsonValue] = {held.job.payload_ref: command.payload} if held.job.payload_ref else {}
-    return view(held.job, held.position, None, payload)
+    if body is None:
+        return view(held.job, held.position, None, {})
+    payload = redaction.shown(command.payload) if redaction.may_hide(body.data) else command.payload
+    return view(held.job, held.position, None, {body.ref: payload})
 
 
-def _read(delivery: Delivery) -> _Read:
+def _read(delivery: Delivery, redaction: Redaction) -> _Read:
     """The wish in a delivery.
 
     Raises:
@@ -202,14 +219,14 @@ def _read(delivery: Delivery) -> _Read:
         raise InvalidMessage(msg)
     cause = Cause(message.actor, message.correlation_id, None, message.reason, message.causation_id)
     return _Read(
-        _asked(message.command, cause, _delivered(message)),
+        _asked(message.command, cause, _delivered(message), redaction),
         _reply_to(delivery, issuer),
         delivery.headers.get(TRACEPARENT),
         issuer == _HUMAN_ISSUER,
     )
 
 
-def _asked(command: AnyCommand, cause: Cause, delivered: Delivered) -> Wish | Directive:
+def _asked(command: AnyCommand, cause: Cause, delivered: Delivered, redaction: Redaction) -> Wish | Directive:
     if isinstance(command, AnyDirective):
         return Directive(command, cause, delivered)
     wish = Wish(command, cause, delivered=delivered)
@@ -218,6 +235,8 @@ def _asked(command: AnyCommand, cause: Cause, delivered: Delivered) -> Wish | Di
         if len(wish.body.data) > MAX_PAYLOAD_BYTES:
             msg = f"the payload is larger than {MAX_PAYLOAD_BYTES} bytes"
             raise InvalidMessage(msg)
+        if _MARK in wish.body.data and redaction.marked(command.payload):
+            wish.flaw = PAYLOAD_REDACTED
     return wish
 
 

@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
 
@@ -15,10 +14,11 @@ from jobplane.contracts.jobs import Attempts, Change, History, HistoryItem, JobV
 from jobplane.contracts.queries import OneJob, OneJobAttempts, OneJobHistory
 from jobplane.jobs import bodies
 from jobplane.jobs.attempts import attempts_of, error_references, stopping_of
-from jobplane.jobs.differences import Texts, changes, references
+from jobplane.jobs.differences import changes, references
 from jobplane.jobs.job import Job, evolve, fold
 from jobplane.jobs.past import events_of, told
 from jobplane.jobs.read_model import ReadModel, cursor_after, decode_cursor, fitting, not_found, view
+from jobplane.jobs.redaction import BY_DEFAULT, Redaction
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _ROUTING: Final = frozenset({"queue", "kind", "before", "after"})
@@ -29,9 +29,10 @@ _STOP_EVENTS: Final = 3
 class Histories:
     """Looks back; the journal is asked anew each time."""
 
-    def __init__(self, pool: AsyncConnectionPool, read_model: ReadModel) -> None:
+    def __init__(self, pool: AsyncConnectionPool, read_model: ReadModel, redaction: Redaction = BY_DEFAULT) -> None:
         self._pool = pool
         self._read_model = read_model
+        self._redaction = redaction
 
     async def detail(self, query: OneJob) -> JobView:
         """One job, whole: as it is now, or as it was.
@@ -57,7 +58,7 @@ class Histories:
             job = fold(history)
             if job is None:
                 raise not_found(query.job_id)
-            texts = await bodies.load(conn, references(job))
+            texts = await bodies.shown(conn, references(job), self._redaction)
         shown = view(job, events[-1].position, None, texts)
         archived = events[-1].at if events[-1].type == JobArchived.TYPE else None
         stopping = stopping_of(history) if job.stop else None
@@ -74,7 +75,7 @@ class Histories:
             events = await events_of(conn, query.job_id)
             steps = [step for step in _steps(events) if step[0].version > after]
             shown = steps[: query.limit]
-            texts = await _bodies_of(conn, shown)
+            texts = await bodies.shown(conn, _bodies_of(shown), self._redaction)
         if not events:
             raise not_found(query.job_id)
         items = fitting([_item(event, changes(before, job, texts), texts) for event, before, job in shown])
@@ -95,7 +96,7 @@ class Histories:
                 for event, meta in history
                 if after < (getattr(event, "run", None) or 0) <= after + query.limit
             ]
-            texts = await bodies.load(conn, error_references(event for event, _ in page))
+            texts = await bodies.shown(conn, error_references(event for event, _ in page), self._redaction)
         if not history:
             raise not_found(query.job_id)
         runs = [run for run in attempts_of(history, texts) if run.run > after]
@@ -119,9 +120,8 @@ def _steps(events: Sequence[EventRecord]) -> list[tuple[EventRecord, Job | None,
     return steps
 
 
-async def _bodies_of(conn: AsyncConnection[Any], steps: Sequence[tuple[EventRecord, Job | None, Job]]) -> Texts:
-    wanted = {ref for event, before, job in steps for ref in (*references(before), *references(job), *_refs(event))}
-    return await bodies.load(conn, wanted)
+def _bodies_of(steps: Sequence[tuple[EventRecord, Job | None, Job]]) -> set[str | None]:
+    return {ref for event, before, job in steps for ref in (*references(before), *references(job), *_refs(event))}
 
 
 def _refs(event: EventRecord) -> list[str | None]:

@@ -25,6 +25,7 @@ from jobplane.jobs import bodies, outcomes, walks
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.queue_views import OLDEST
+from jobplane.jobs.redaction import BY_DEFAULT, Redaction
 from jobplane.jobs.rows import JOB_COLUMNS, job_of
 from jobplane.jobs.walks import Trail
 
@@ -47,8 +48,9 @@ Item = TypeVar("Item", bound=BaseModel)
 class ReadModel:
     """Reads the service's own tables: it always sees what was committed before the question."""
 
-    def __init__(self, pool: AsyncConnectionPool) -> None:
+    def __init__(self, pool: AsyncConnectionPool, redaction: Redaction = BY_DEFAULT) -> None:
         self._pool = pool
+        self._redaction = redaction
 
     async def views(self, ids: Sequence[str]) -> dict[str, JobView]:
         """Whole jobs by id; unknown ids are left out."""
@@ -56,9 +58,8 @@ class ReadModel:
             cursor = await conn.execute(_BY_ID, (list(ids),))
             found = await cursor.fetchall()
             jobs = [job_of(row) for row in found]
-            texts = await bodies.load(
-                conn, (ref for job in jobs for ref in (job.payload_ref, job.result_ref, job.error_ref))
-            )
+            wanted = [ref for job in jobs for ref in (job.payload_ref, job.result_ref, job.error_ref)]
+            texts = await bodies.shown(conn, wanted, self._redaction)
         return {job.id: view(job, row[_POSITION], row[_PROGRESS], texts) for job, row in zip(jobs, found, strict=True)}
 
     async def explained(self, told: Sequence[Stored]) -> list[Stored]:
@@ -89,7 +90,7 @@ class ReadModel:
         async with self._pool.connection() as conn:
             found = await (await conn.execute(sql, parameters)).fetchall()
             shown = [(job_of(row), row) for row in found[: query.limit]]
-            texts = await bodies.load(conn, (job.error_ref for job, _ in shown))
+            texts = await bodies.shown(conn, (job.error_ref for job, _ in shown), self._redaction, stacks=False)
         items = fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
         more = len(found) > len(items)
         return JobPage(items=items, next_cursor=cursor_after(items[-1].id) if more else None)
@@ -103,7 +104,8 @@ class ReadModel:
             rows: dict[str, tuple[Job, Sequence[Any]]] = {
                 job.id: (job, row) for job, row in ((job_of(row), row) for row in found)
             }
-            texts = await bodies.load(conn, (job.error_ref for job, _ in rows.values()))
+            wanted = [job.error_ref for job, _ in rows.values()]
+            texts = await bodies.shown(conn, wanted, self._redaction, stacks=False)
         shown = [rows[job_id] for job_id in ids if job_id in rows]
         return fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
 

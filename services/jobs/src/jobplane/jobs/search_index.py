@@ -23,7 +23,7 @@ from jobplane.contracts.job_events import (
 )
 from jobplane.contracts.operations import JobsChanged
 from jobplane.jobs.id_times import Skew
-from jobplane.jobs.redaction import Redaction
+from jobplane.jobs.redaction import NOTHING, Redaction
 from jobplane.jobs.search_terms import Searched, terms_of
 
 log = structlog.get_logger()
@@ -221,4 +221,5 @@ def _entry(row: Sequence[Any], actors: Collection[str], redaction: Redaction) ->
         error_fingerprint=fingerprint,
         error_message=(told.get("message") or "") if isinstance(told, dict) else "",
     )
-    return job_id, terms_of(searched, redaction), acted, error_type is not None
+    hides = any(body is not None and redaction.may_hide(body) for body in (payload, error))
+    return job_id, terms_of(searched, redaction if hides else NOTHING), acted, error_type is not None

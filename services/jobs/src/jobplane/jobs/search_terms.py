@@ -91,9 +91,10 @@ def terms_of(job: Searched, redaction: Redaction) -> str:
     if job.error_type is not None:
         terms.mark(_FINGERPRINT, job.error_fingerprint or "")
         terms.read(job.error_type, mark=_ERROR, most=MAX_ERROR_WORDS)
-        terms.read(job.error_message, mark=_ERROR, most=MAX_ERROR_WORDS)
+        terms.read(redaction.text(job.error_message), mark=_ERROR, most=MAX_ERROR_WORDS)
     left = MAX_WORDS
-    for path, value in islice(_values((), job.payload, redaction), MAX_VALUES):
+    for path, told in islice(_values((), job.payload, redaction), MAX_VALUES):
+        value = redaction.text(told) if isinstance(told, str) else told
         terms.mark(_VALUE, _digest(path, value))
         if left and isinstance(value, str | int | float) and not isinstance(value, bool):
             left -= terms.read(str(value), most=left)

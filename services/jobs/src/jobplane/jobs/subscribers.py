@@ -145,6 +145,7 @@ def serve_queries(
     read_model: ReadModel,
     search: Search,
     histories: Histories,
+    unredacted: Histories,
     journal: Journal,
     relayed: Callable[[], int],
 ) -> None:
@@ -161,6 +162,10 @@ def serve_queries(
     async def one(query: OneJob) -> JobView:
         """One job, whole, now or then."""
         return await histories.detail(query)
+
+    async def secrets(query: OneJob) -> JobView:
+        """The same as its workers get it; whoever asks records who sees it."""
+        return await unredacted.detail(query)
 
     async def history(query: OneJobHistory) -> History:
         """The events of one job, oldest first."""
@@ -185,6 +190,7 @@ def serve_queries(
     serve(broker, _SERVICE, "list", ListJobs, page)
     serve(broker, _SERVICE, "count", CountJobs, count)
     serve(broker, _SERVICE, "detail", OneJob, one)
+    serve(broker, _SERVICE, "unredacted", OneJob, secrets)
     serve(broker, _SERVICE, "history", OneJobHistory, history)
     serve(broker, _SERVICE, "attempts", OneJobAttempts, attempts)
     serve(broker, _SERVICE, "stats", Nothing, stats)

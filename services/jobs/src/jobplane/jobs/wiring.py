@@ -57,6 +57,7 @@ from jobplane.jobs.operation_views import OperationViews
 from jobplane.jobs.operations import Operations
 from jobplane.jobs.planner import ByFilter
 from jobplane.jobs.postgres_store import PostgresStore
+from jobplane.jobs.redaction import NOTHING
 from jobplane.jobs.search import Search
 from jobplane.jobs.settings import Settings
 from jobplane.jobs.subscribers import WorkerProtocol, serve_errors, serve_operations, serve_queries, serve_queues
@@ -135,7 +136,7 @@ class Wiring:
         self._ledger = Ledger(PostgresStore(journal), self._after_commit, settings.reasons)
         self._leases = leases.Leases(Claims(self._ledger, pool))
         self._effects = Effects(connections.answers, settings.instance, self._leases.wake)
-        model = read_model.ReadModel(pool)
+        model = read_model.ReadModel(pool, settings.redaction)
         self._protocol = WorkerProtocol(
             connections.answers,
             self._leases,
@@ -150,18 +151,21 @@ class Wiring:
         for command, rule in queue_control.RULES.items():
             rules[command] = rule
         directives = Directives(journal, self._ledger.refusals, rules, self._after_directive, settings.reasons)
-        handler = CommandHandler(self._ledger, self._leases, model, connections.intake, directives.carry_out)
+        handler = CommandHandler(
+            self._ledger, self._leases, model, connections.intake, directives.carry_out, settings.redaction
+        )
         self._intake = Intake(
             connections.intake, JOBS_INTAKE, handler, dead_letters=dead_letter("jobs", "command"), repair=self._repair
         )
         searching = Search(pool, model, settings.redaction, settings.search_timeout_ms)
-        histories = Histories(pool, model)
-        serve_queries(connections.broker, model, searching, histories, journal, lambda: self._relay.relayed)
+        histories = Histories(pool, model, settings.redaction)
+        unredacted = Histories(pool, read_model.ReadModel(pool, NOTHING), NOTHING)
+        serve_queries(connections.broker, model, searching, histories, unredacted, journal, lambda: self._relay.relayed)
         serve_queues(connections.broker, queue_views.QueueViews(pool))
         serve_operations(connections.broker, OperationViews(pool))
         opened = dead_letters.opener(settings.topology_nats_url.get_secret_value())
-        dead_letters.answer(connections.broker, DeadLetters(opened, handler.once_more))
-        serve_errors(connections.broker, error_views.ErrorViews(pool))
+        dead_letters.answer(connections.broker, DeadLetters(opened, handler.once_more, settings.redaction))
+        serve_errors(connections.broker, error_views.ErrorViews(pool, settings.redaction))
         journal_pages.serve(
             connections.broker,
             EVT_JOBS,

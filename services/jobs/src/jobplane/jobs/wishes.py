@@ -8,7 +8,7 @@ from jobplane.contracts.actors import Actor
 from jobplane.contracts.commands import AnyDirective
 from jobplane.contracts.job_events import AnyJobEvent, ErrorFact
 from jobplane.jobs.bodies import NewBody
-from jobplane.jobs.decider import AnyCommand, Decision
+from jobplane.jobs.decider import AnyCommand, Decision, Rejected
 from jobplane.jobs.outcomes import Stored
 from jobplane.jobs.rows import Held
 
@@ -47,6 +47,8 @@ class Wish:
     error: ErrorFact | None = None
     """Prepared for a timeout or an orphaning."""
     delivered: Delivered | None = None
+    flaw: Rejected | None = None
+    """Why it is refused, whatever its job is like."""
     lease_request: str | None = None
     fences: str | None = None
     """Token of the run that this ends from outside: its worker is told."""

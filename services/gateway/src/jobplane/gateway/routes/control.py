@@ -164,6 +164,7 @@ async def restore_job(request: Request, caller: Admin, job_id: JobIdPath, agreed
         "max_attempts_too_low",
         "run_at_too_far",
         "reason_required",
+        "payload_redacted",
         *_ANY_COMMAND,
     ),
     summary="Edit a job",
@@ -173,7 +174,8 @@ async def edit_job(
 ) -> Response:
     """Change what a PENDING or FAILED job is to do, where, when or how often; history keeps what was before.
 
-    A failed job stays FAILED until it is retried; it then waits for the new `run_at`.
+    A failed job stays FAILED until it is retried; it then waits for the new `run_at`. A payload in which `[redacted]`
+    stands for a secret, as it is shown, is refused: write the secret there, or reveal the job first.
     """
     check_payload(edit.payload)
     command = EditJob(
@@ -196,6 +198,7 @@ async def edit_job(
     | may_fail(
         "job_not_found",
         "payload_erased",
+        "payload_redacted",
         "idempotency_key_reused",
         "run_at_too_far",
         "reason_required",
@@ -211,10 +214,13 @@ async def clone_job(
     agreed: AgreedToCreate,
     copy: Annotated[Copy, Depends(JsonBody(Copy, Copy()))],
 ) -> Response:
-    """Create a job like this one, whatever its status; it knows by `cloned_from` where it comes from."""
+    """Create a job like this one, whatever its status; it knows by `cloned_from` where it comes from.
+
+    Its secrets are copied, too; nobody sees them by that.
+    """
     check_payload(copy.payload)
     asked = OneJob(job_id=JobId(str(job_id)))
-    source = JobView.model_validate(await gateway_of(request).bus.ask_raw("jobs", "detail", asked))
+    source = JobView.model_validate(await gateway_of(request).bus.ask_raw("jobs", "unredacted", asked))
     return await commands.answer(request, caller, _creation(source, copy), copy, copy.reason, agreed)
 
 

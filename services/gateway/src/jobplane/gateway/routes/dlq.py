@@ -13,7 +13,6 @@ from jobplane.contracts.dead_letters import (
     DeadLetterPage,
     DeadLetterReplayed,
     ListDeadLetters,
-    OneDeadLetter,
 )
 from jobplane.gateway import dead_letters
 from jobplane.gateway.answers import Instant, Limit, PageCursor, ready
@@ -51,9 +50,12 @@ async def list_dead_letters(
     responses=shows(DeadLetterDetail) | may_fail("dead_letter_not_found"),
     summary="Inspect a dead letter",
 )
-async def inspect_dead_letter(request: Request, caller: Admin, dead_letter: Sequence) -> Response:  # noqa: ARG001 - declares who may call
-    """One with its headers and what it says: at most 64 KiB of text, and as JSON if it is JSON."""
-    return ready(await gateway_of(request).bus.ask_raw("jobs", "dead_letter", OneDeadLetter(seq=dead_letter)))
+async def inspect_dead_letter(request: Request, caller: Admin, dead_letter: Sequence) -> Response:
+    """One with its headers and what it says, secrets redacted: at most 64 KiB of text, and as JSON if it is JSON.
+
+    The audit log keeps who saw it.
+    """
+    return ready(await dead_letters.inspect(request, caller, dead_letter))
 
 
 @router.post(

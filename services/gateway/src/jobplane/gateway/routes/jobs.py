@@ -133,6 +133,7 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
         "unknown_asset",
         "run_at_too_far",
         "payload_too_large",
+        "payload_redacted",
         "not_accepted",
         "command_expired",
     ),
