@@ -42,6 +42,10 @@ chaos *arguments="--parallel 2 --minutes 15 --seeds 1..99":
 sim *arguments="--seeds 1..100000 --minutes 10":
     {{bin}}/python -m tests.simulation {{arguments}}
 
+# the jobs service against a model, history by history: 1000 of them take some minutes
+machine histories="1000":
+    JOBPLANE_MACHINE_EXAMPLES={{histories}} {{bin}}/pytest -s tests/machine
+
 # the console in a real browser
 e2e *arguments:
     {{bin}}/pytest tests/e2e {{arguments}}
