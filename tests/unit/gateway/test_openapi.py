@@ -17,9 +17,11 @@ from jobplane.contracts.dead_letters import (
 from jobplane.contracts.fleet import DetailedHealth
 from jobplane.contracts.jobs import History, JobView, Stats
 from jobplane.contracts.operations import OperationItems, OperationPage, OperationView
-from jobplane.gateway import openapi, problems, views
+from jobplane.gateway import openapi, problem_examples, problems, views
 from jobplane.gateway.assets import Asset
+from jobplane.gateway.bodies import JsonBody
 from jobplane.gateway.examples import EXAMPLES
+from jobplane.gateway.request_examples import REQUESTS
 from jobplane.gateway.routes import ROUTERS
 
 DOCUMENT: dict[str, Any] = json.loads(json.dumps(openapi.document(ROUTERS, "1.2.3")))
@@ -28,6 +30,15 @@ OPERATIONS = [
     for path, operations in DOCUMENT["paths"].items()
     for method, operation in operations.items()
 ]
+BODIES: list[type[BaseModel]] = sorted(
+    {
+        call.model
+        for route in openapi.routes_of(ROUTERS)
+        for call in openapi.calls_of(route.dependant)
+        if isinstance(call, JsonBody)
+    },
+    key=lambda model: model.__name__,
+)
 IDS = [f"{method} {path}" for method, path, _ in OPERATIONS]
 
 
@@ -60,8 +71,11 @@ def test_every_operation_says_what_it_does_and_how_it_may_fail(
             content = response["content"]["application/problem+json"]
             for code, example in content["examples"].items():
                 assert problems.status_of(code) == int(status) == example["value"]["status"]
+            assert content["examples"]
     if "requestBody" in operation:
         assert {"413", "415"} <= operation["responses"].keys()
+    for parameter in operation.get("parameters", ()):
+        assert parameter["description"], (path, parameter["name"])
 
 
 @pytest.mark.parametrize(
@@ -93,6 +107,27 @@ def test_every_example_is_what_it_is_an_example_of(model: type[BaseModel]) -> No
     example = EXAMPLES[model.__name__]
     told = model.model_validate_json(json.dumps(example)).model_dump(mode="json", exclude_unset=True)
     assert told == example
+
+
+@pytest.mark.parametrize("model", BODIES, ids=lambda model: model.__name__)
+def test_every_body_has_examples_that_are_valid(model: type[BaseModel]) -> None:
+    assert REQUESTS[model.__name__]
+    for example in REQUESTS[model.__name__].values():
+        model.model_validate_json(json.dumps(example))
+
+
+def test_there_are_no_examples_of_what_cannot_be_sent() -> None:
+    assert REQUESTS.keys() == {model.__name__ for model in BODIES}
+
+
+def test_every_refusal_is_shown_with_a_sentence_of_its_own() -> None:
+    assert problem_examples.SENTENCES.keys() == problems.STATUS.keys()
+    assert problem_examples.FACTS.keys() <= problems.STATUS.keys()
+    for sentence in problem_examples.SENTENCES.values():
+        assert sentence[0].isupper()
+        assert sentence[-1] in ".?"
+    for code, facts in problem_examples.FACTS.items():
+        problems.Problem(type="", title="", status=1, code=code, detail="", trace_id="", **facts)
 
 
 def test_every_answer_has_an_example() -> None:

@@ -50,6 +50,8 @@ def _written_out(value: object) -> object:
 
 Instant = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_written_out)]
 """An instant with its time zone; bare numbers are refused, for nobody can tell their unit."""
+Since = Annotated[Instant | None, Query(description="Not before this instant.", examples=["2026-11-22T12:00:00Z"])]
+Until = Annotated[Instant | None, Query(description="Before this instant.", examples=["2026-11-23T12:00:00Z"])]
 
 
 def ready(value: Any, headers: dict[str, str] | None = None, status_code: int = 200) -> Response:  # noqa: ANN401 - JSON

@@ -15,7 +15,9 @@ from jobplane.gateway import problems
 from jobplane.gateway.auth import Require, same_origin
 from jobplane.gateway.bodies import JsonBody
 from jobplane.gateway.examples import EXAMPLES
+from jobplane.gateway.problem_examples import FACTS, SENTENCES
 from jobplane.gateway.problems import FieldError, Problem
+from jobplane.gateway.request_examples import REQUESTS
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -157,7 +159,9 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]
 
 
 def _body(body: JsonBody[Any]) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": _REF.format(model=body.model.__name__)}}}
+    name = body.model.__name__
+    examples = {summary: {"value": value} for summary, value in REQUESTS[name].items()}
+    content = {"application/json": {"schema": {"$ref": _REF.format(model=name)}, "examples": examples}}
     return {"required": body.default is None, "content": content}
 
 
@@ -208,7 +212,8 @@ def _add(responses: dict[Any, dict[str, Any]], code: str, *, key: type[int] | ty
             "title": status.phrase,
             "status": status.value,
             "code": code,
-            "detail": f"{code.replace('_', ' ').capitalize()}.",
+            "detail": SENTENCES[code],
             "trace_id": _EXAMPLE_TRACE,
+            **FACTS.get(code, {}),
         }
     }

@@ -28,13 +28,27 @@ SearchQuery = Annotated[
     ),
 ]
 Statuses = Annotated[list[JobStatus], Query(description="Any of these.", max_length=5)]
-Queues = Annotated[list[Annotated[str, StringConstraints(pattern=QUEUE_PATTERN)]], Query(max_length=_MANY)]
-Kinds = Annotated[list[Annotated[str, StringConstraints(pattern=KIND_PATTERN)]], Query(max_length=_MANY)]
-Tags = Annotated[list[TagWanted], Query(max_length=_MANY)]
-Workers = Annotated[list[Annotated[str, StringConstraints(pattern=WORKER_PATTERN)]], Query(max_length=_MANY)]
-Actors = Annotated[list[Text], Query(max_length=_MANY)]
-Assets = Annotated[list[Text], Query(max_length=_MANY)]
-Fingerprints = Annotated[list[Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)]], Query(max_length=_MANY)]
+Queues = Annotated[
+    list[Annotated[str, StringConstraints(pattern=QUEUE_PATTERN)]],
+    Query(max_length=_MANY, description="In any of these queues."),
+]
+Kinds = Annotated[
+    list[Annotated[str, StringConstraints(pattern=KIND_PATTERN)]],
+    Query(max_length=_MANY, description="Of any of these kinds."),
+]
+Tags = Annotated[list[TagWanted], Query(max_length=_MANY, description="With any of these tags.")]
+Workers = Annotated[
+    list[Annotated[str, StringConstraints(pattern=WORKER_PATTERN)]],
+    Query(max_length=_MANY, description="Run by any of these workers, now or last."),
+]
+Actors = Annotated[
+    list[Text], Query(max_length=_MANY, description="Any of these persons or tokens (ids) did something with it.")
+]
+Assets = Annotated[list[Text], Query(max_length=_MANY, description="Works on any of these files (ids).")]
+Fingerprints = Annotated[
+    list[Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)]],
+    Query(max_length=_MANY, description="Its current error is of any of these groups."),
+]
 
 
 def filter_of(query: str, **given: Any) -> JobFilter:  # noqa: ANN401 - the values of typed parameters

@@ -3,18 +3,25 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
+from pydantic import StringConstraints
 from starlette.responses import Response
 
 from jobplane.contracts.actors import HUMAN_KINDS, Role
 from jobplane.contracts.audit import AuditAction, AuditPage, AuditQuery
-from jobplane.gateway.answers import Instant, Limit, PageCursor, ready
+from jobplane.gateway.answers import Limit, PageCursor, Since, Until, ready
 from jobplane.gateway.auth import Caller, Viewer
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.wiring import Gateway, gateway_of
 
 router = APIRouter(prefix="/api/admin/audit", tags=["audit"])
 
-_Id = Annotated[str | None, Query(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+$")]
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+$")]
+_Actor = Annotated[_Text | None, Query(description="What this account, token, worker or service did (its id).")]
+_Target = Annotated[
+    _Text | None, Query(description="What was done to this job, queue, operation or account (its id or name).")
+]
+_CommandId = Annotated[_Text | None, Query(description="What came of this command.")]
+_CorrelationId = Annotated[_Text | None, Query(description="All that came of one request.")]
 
 
 @router.get("", responses=shows(AuditPage) | may_fail("invalid_cursor"), summary="Search the audit log")
@@ -24,13 +31,13 @@ async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
     limit: Limit = 50,
     cursor: PageCursor = None,
     action: Annotated[list[AuditAction], Query(description="Any of these.", max_length=50)] = [],  # noqa: B006 - FastAPI copies it
-    actor: _Id = None,
-    target: _Id = None,
-    outcome: Literal["accepted", "refused"] | None = None,
-    command_id: _Id = None,
-    correlation_id: _Id = None,
-    since: Instant | None = None,
-    until: Instant | None = None,
+    actor: _Actor = None,
+    target: _Target = None,
+    outcome: Annotated[Literal["accepted", "refused"] | None, Query(description="Only those.")] = None,
+    command_id: _CommandId = None,
+    correlation_id: _CorrelationId = None,
+    since: Since = None,
+    until: Until = None,
 ) -> Response:
     """Who did what to which job, when and why, newest first; refused attempts too. Addresses are for admins."""
     asked = AuditQuery(

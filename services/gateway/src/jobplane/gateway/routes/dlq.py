@@ -15,7 +15,7 @@ from jobplane.contracts.dead_letters import (
     ListDeadLetters,
 )
 from jobplane.gateway import dead_letters
-from jobplane.gateway.answers import Instant, Limit, PageCursor, ready
+from jobplane.gateway.answers import Limit, PageCursor, Since, ready
 from jobplane.gateway.auth import Admin
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.routes.control import WhyBody
@@ -38,7 +38,7 @@ async def list_dead_letters(
     what: Annotated[
         str | None, Query(pattern=PART_PATTERN, description="`command`, or a stream.", examples=["command"])
     ] = None,
-    since: Instant | None = None,
+    since: Since = None,
 ) -> Response:
     """What services could not process, newest first, without what it says; kept for 30 days."""
     asked = ListDeadLetters(limit=limit, cursor=cursor, service=service, what=what, since=since)

@@ -16,7 +16,7 @@ from jobplane.contracts.error_groups import (
 )
 from jobplane.contracts.job_filter import FINGERPRINT_PATTERN
 from jobplane.contracts.subjects import KIND_PATTERN, QUEUE_PATTERN
-from jobplane.gateway.answers import Instant, PageCursor, ready
+from jobplane.gateway.answers import PageCursor, Since, ready
 from jobplane.gateway.auth import Viewer
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.wiring import gateway_of
@@ -45,11 +45,11 @@ async def list_errors(  # noqa: PLR0913, PLR0917 - one parameter per filter
     caller: Viewer,  # noqa: ARG001 - declares who may call
     limit: _Limit = 50,
     cursor: PageCursor = None,
-    sort: ErrorSort = ErrorSort.LAST_SEEN,
+    sort: Annotated[ErrorSort, Query(description="What comes first.")] = ErrorSort.LAST_SEEN,
     kind: _Kinds = [],  # noqa: B006 - FastAPI copies it
     queue: _Queues = [],  # noqa: B006 - see above
     type: _Types = [],  # noqa: A002, B006 - the name of the filter; see above
-    since: Instant | None = None,
+    since: Since = None,
 ) -> Response:
     """Failures with the same cause are one group. Those that failed last come first, or as `sort` says.
 

@@ -3,7 +3,7 @@
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import Field, JsonValue
 from pydantic_core import to_json
 from starlette.responses import Response
@@ -89,7 +89,7 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
     limit: Limit = 50,
     cursor: PageCursor = None,
     q: SearchQuery = "",
-    sort: JobSort = JobSort.NEWEST,
+    sort: Annotated[JobSort, Query(description="With a minus the largest or latest first.")] = JobSort.NEWEST,
     status: Statuses = [],  # noqa: B006 - FastAPI copies it
     queue: Queues = [],  # noqa: B006 - see above
     kind: Kinds = [],  # noqa: B006 - see above
