@@ -68,7 +68,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "selector_ambiguous": "Say in one way which jobs: give ids or a filter, not both.",
     "edit_required": "Say what to change: give at least one of queue, priority, run_at and max_attempts.",
     "edit_not_allowed": "Only the action edit changes jobs: leave edit out, or choose that action.",
-    "payload_redacted": 'This payload has "[redacted]" where a secret belongs, as people see it: write the secret there.',
+    "payload_redacted": 'This payload has "[redacted]" where a secret belongs: write the secret there.',
     "payload_not_in_bulk": "Payloads are changed one by one: leave payload out.",
     "rate_limited": "Too many requests. Try again in 7 s.",
     "internal_error": "Something went wrong here, not with your request. Quote the trace id when you report it.",
