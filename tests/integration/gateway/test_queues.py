@@ -90,3 +90,24 @@ async def test_a_list_names_who_paused(gateway: Running) -> None:
     gateway.jobs.answers["jobs.query.queues"] = {"queues": [queue], "kinds": [], "position": 1}
     [shown] = (await viewer.get(f"{API}/queues")).json()["queues"]
     assert shown["paused"]["by_name"] == me["name"]
+
+
+async def test_a_list_tells_how_fast_each_queue_goes_and_who_looks_after_it(gateway: Running) -> None:
+    viewer = await gateway.bearer(Role.VIEWER)
+    queue = {"queue": "mail", "state": "active", "running": 0, "paused": None, "limits": None, "version": 0}
+    idle = queue | {"queue": "idle"}
+    lately = {"started": 9, "completed": 7, "failed": 2, "workers": 3}
+    gateway.jobs.answers["jobs.query.queues"] = {"queues": [queue, idle], "kinds": [], "position": 1}
+    gateway.jobs.answers["health.query.queues"] = {"window_s": 270.0, "queues": {"mail": lately}}
+    busy, quiet = (await viewer.get(f"{API}/queues")).json()["queues"]
+    assert busy["throughput"] == {"window_s": 270.0, "started": 9, "completed": 7, "failed": 2, "per_minute": 2.0}
+    assert (busy["workers"], quiet["workers"], quiet["throughput"]["per_minute"]) == (3, 0, 0.0)
+
+
+async def test_queues_are_listed_while_the_health_service_is_away(gateway: Running) -> None:
+    viewer = await gateway.bearer(Role.VIEWER)
+    queue = {"queue": "mail", "state": "active", "running": 0, "paused": None, "limits": None, "version": 0}
+    gateway.jobs.answers["jobs.query.queue"] = queue
+    gateway.jobs.answers["health.query.queues"] = {"problem": {"code": "unavailable", "detail": "No.", "facts": {}}}
+    shown = (await viewer.get(f"{API}/queues/mail")).json()
+    assert (shown.get("throughput"), shown.get("workers")) == (None, None)

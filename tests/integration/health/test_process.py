@@ -9,11 +9,11 @@ from pydantic import SecretStr
 
 from jobplane.audit.__main__ import run as run_audit
 from jobplane.audit.settings import AuditSettings
-from jobplane.chassis import queries
+from jobplane.chassis import clock, queries
 from jobplane.chassis.bus import Connection
 from jobplane.contracts.audit import AuditPage, AuditQuery
 from jobplane.contracts.errors import Refused, Unavailable
-from jobplane.contracts.fleet import CheckStatus, DetailedHealth
+from jobplane.contracts.fleet import CheckStatus, DetailedHealth, QueueActivities, QueueActivity
 from jobplane.contracts.queries import Nothing
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
 from jobplane.health.__main__ import run as run_health
@@ -71,7 +71,7 @@ async def test_events_can_be_asked_for_and_the_fleet_is_seen(
     bus: Bus, database: Database, connect: Connect, jobs: JobsPeer
 ) -> None:
     gateway = await connect("gateway")
-    await publish(await connect("jobs-relay"), EVT_JOBS, lifecycle(1))
+    await publish(await connect("jobs-relay"), EVT_JOBS, lifecycle(1, at=clock.now(), queue="mail", failed=True))
     await publish(await connect("gateway-relay"), EVT_ADMIN, [login(1)])
     async with services(bus, database, gateway):
 
@@ -87,6 +87,13 @@ async def test_events_can_be_asked_for_and_the_fleet_is_seen(
             return [process.instance for process in health.services] == ["audit-1", "health-1"]
 
         await eventually(both_heard, timeout=10)
+
+        async def counted() -> bool:
+            lately = await queries.ask(gateway, "health", "queues", Nothing(), QueueActivities)
+            assert 240 <= lately.window_s <= 300
+            return lately.queues == {"mail": QueueActivity(started=1, failed=1)}
+
+        await eventually(counted, timeout=10)
 
 
 async def test_a_hole_in_a_stream_shows_in_the_health(

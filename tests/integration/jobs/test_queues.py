@@ -100,8 +100,12 @@ async def test_a_queue_may_be_paused_before_its_first_job(driver: Driver) -> Non
     with pytest.raises(Refused) as refused:
         await view(driver, unknown)
     assert refused.value.code == "queue_not_found"
-    await driver.do(PauseQueue(queue=unknown))
-    assert (await view(driver, unknown)).state is QueueState.PAUSED
+    assert control(await driver.do(PauseQueue(queue=unknown))).known is False
+    paused = await view(driver, unknown)
+    assert (paused.state, paused.known) == (QueueState.PAUSED, False)
+    await driver.create()
+    assert control(await driver.do(PauseQueue(queue=driver.queue))).known is True
+    assert (await view(driver)).known is True
 
 
 async def test_a_kind_is_controlled_in_all_queues(driver: Driver) -> None:

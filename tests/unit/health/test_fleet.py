@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobplane.health.fleet import Fleet, alive, checkpoints, heard, most_worrying, processes, without_forgotten
+from jobplane.health.fleet import (
+    Fleet,
+    alive,
+    checkpoints,
+    heard,
+    most_worrying,
+    processes,
+    serving,
+    without_forgotten,
+)
 from tests.unit.health.beats import NOON, after, beat
 
 
@@ -88,3 +97,12 @@ def test_whatever_order_beats_arrive_in_the_latest_sent_counts(sent: list[tuple[
     latest = max(second for second, _ in sent)
     (process,) = processes(fleet, after(100 + len(sent)))
     assert process.beat.sent_at == after(latest)
+
+
+def test_a_queue_is_served_by_each_worker_that_looks_for_its_jobs() -> None:
+    told = [["mail"], ["mail", "default", "mail"], "mail", [7], None]
+    fleet: Fleet = {}
+    for number, queues in enumerate(told):
+        fleet = heard(fleet, beat("worker", f"worker-{number}", detail={"queues": queues}), NOON)
+    assert serving(alive(fleet, NOON, "worker")) == {"mail": 2, "default": 1}
+    assert serving(alive(fleet, after(60), "worker")) == {}

@@ -79,7 +79,7 @@ def test_lifted_limits_leave_nothing() -> None:
 def test_its_state_follows_from_its_pause_and_what_runs(
     commands: list[AnyQueueCommand], running: int, state: QueueState
 ) -> None:
-    assert told(after(*commands), running).state is state
+    assert told(after(*commands), running, known=True).state is state
 
 
 @pytest.mark.parametrize(

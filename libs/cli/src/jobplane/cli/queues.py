@@ -30,7 +30,8 @@ def list_(
         typer.echo("No queues: a queue comes with its first job.")
         return
     output.table(
-        ["QUEUE", "STATE", "PENDING", "DUE", "RUNNING", "OLDEST", "LIMITS", "REASON"], map(_queue, found["queues"])
+        ["QUEUE", "STATE", "PENDING", "DUE", "RUNNING", "OLDEST", "PER MIN", "WORKERS", "LIMITS", "REASON"],
+        map(_queue, found["queues"]),
     )
     if found["kinds"]:
         typer.echo("")
@@ -170,12 +171,17 @@ def _show(answer: dict[str, Any], *, as_json: bool) -> None:
         typer.echo(f"accepted as command {answer['command_id']}")
         return
     output.table(["NAME", "STATE", "RUNNING", "LIMITS", "REASON"], [_kind(control)])
+    if control.get("known") is False:
+        typer.echo(f"No job was ever in the queue {control['queue']}: is its name right?", err=True)
 
 
 def _queue(queue: dict[str, Any]) -> list[str]:
     due = f"{queue['due']}{'+' if queue.get('due_more') else ''}"
     running, oldest = str(queue["running"]), output.age(queue.get("oldest_at"))
-    return [queue["queue"], queue["state"], str(queue["pending"]), due, running, oldest, _limits(queue), _why(queue)]
+    pace, workers = (queue.get("throughput") or {}).get("per_minute"), queue.get("workers")
+    lately = ["?" if pace is None else f"{pace:g}", "?" if workers is None else str(workers)]
+    waits = [queue["queue"], queue["state"], str(queue["pending"]), due, running, oldest]
+    return [*waits, *lately, _limits(queue), _why(queue)]
 
 
 def _kind(control: dict[str, Any]) -> list[str]:

@@ -105,6 +105,28 @@ class MinuteRate(Fact):
     """failed / (completed + failed), none without either."""
 
 
+class QueueActivity(Fact):
+    """How fast the jobs of a queue go, and who looks for them."""
+
+    started: int = 0
+    """Runs that started in the window."""
+    completed: int = 0
+    """Runs that completed in it."""
+    failed: int = 0
+    """Runs that failed in it, also those that are retried."""
+    workers: int = 0
+    """Workers that send heartbeats and look for its jobs."""
+
+
+class QueueActivities(Fact):
+    """All queues where something happened lately, or that workers look after."""
+
+    window_s: float
+    """What is counted happened in so many seconds: this minute and the four before."""
+    queues: dict[str, QueueActivity]
+    """By name."""
+
+
 class DetailedHealth(Fact):
     """Everything, for SREs."""
 

@@ -11,6 +11,7 @@ jobs.query.dead_letter   OneDeadLetter → DeadLetterDetail
 jobs.query.dead_letter_replay   OneDeadLetter → DeadLetterReplayed
 jobs.query.dead_letter_discard  OneDeadLetter → DeadLetterDiscarded
 audit.query.list    AuditQuery → AuditPage       health.query.detailed  Nothing → DetailedHealth
+health.query.queues Nothing → QueueActivities
 jobs.query.queues   Nothing → QueueList          jobs.query.queue    OneQueue → QueueView
 jobs.query.kind     OneKind → QueueControl
 jobs.query.errors   ListErrorGroups → ErrorGroupPage

@@ -210,6 +210,23 @@ class QueueControl(Fact):
     """Its limits, if it has some."""
     version: int
     """How many times it was controlled."""
+    known: bool | None = None
+    """Whether a job was ever in the queue: if not, look at how its name is written. None for a kind."""
+
+
+class Throughput(Fact):
+    """How fast jobs of a queue went lately."""
+
+    window_s: float
+    """What is counted happened in so many seconds: this minute and the four before."""
+    started: int
+    """Runs that started."""
+    completed: int
+    """Runs that completed."""
+    failed: int
+    """Runs that failed, also those that are retried."""
+    per_minute: float
+    """Runs that ended, a minute."""
 
 
 class QueueView(QueueControl):
@@ -223,6 +240,10 @@ class QueueView(QueueControl):
     """Whether there are more than were counted."""
     oldest_at: datetime | None = None
     """Since when the oldest job that may run waits; none when nothing waits."""
+    throughput: Throughput | None = None
+    """How fast it goes; none when the health service does not answer."""
+    workers: int | None = None
+    """How many workers look for its jobs; none when the health service does not answer."""
 
 
 class QueueList(Fact):

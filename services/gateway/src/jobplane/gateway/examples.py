@@ -69,8 +69,16 @@ _QUEUE: Final[dict[str, Any]] = {
         "reason": "the mail server asks us to slow down",
     },
     "version": 3,
+    "known": True,
 }
-_QUEUE_VIEW: Final[dict[str, Any]] = _QUEUE | {"pending": 1203, "due": 1000, "due_more": True, "oldest_at": _AT}
+_QUEUE_VIEW: Final[dict[str, Any]] = _QUEUE | {
+    "pending": 1203,
+    "due": 1000,
+    "due_more": True,
+    "oldest_at": _AT,
+    "throughput": {"window_s": 270.0, "started": 918, "completed": 900, "failed": 18, "per_minute": 204.0},
+    "workers": 3,
+}
 _KIND: Final[dict[str, Any]] = _QUEUE | {
     "queue": None,
     "kind": "image.thumbnail",
@@ -78,6 +86,7 @@ _KIND: Final[dict[str, Any]] = _QUEUE | {
     "paused": _QUEUE["paused"] | {"drain": False},
     "limits": None,
     "version": 1,
+    "known": None,
 }
 _DEAD_LETTER: Final[dict[str, Any]] = {
     "seq": 17,

@@ -1,16 +1,25 @@
-"""Queues as the API shows them: what the jobs service tells, with the names of those who control them."""
+"""Queues as the API shows them: what the jobs service tells, how fast they go, and who controls them by name."""
 
+import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from jobplane.contracts.actors import HUMAN_KINDS
+from jobplane.contracts.errors import Unavailable
+from jobplane.contracts.fleet import QueueActivity
 from jobplane.contracts.queries import OneKind, OneQueue
 from jobplane.gateway.wiring import Gateway
+
+_NOTHING: Final = QueueActivity().model_dump()
+_HEALTH_S: Final = 0.5
+"""How long to wait for what is nice to know."""
 
 
 async def everything(gateway: Gateway) -> dict[str, Any]:
     """Every queue, and the kinds that are controlled."""
-    found = await gateway.bus.ask_raw("jobs", "queues")
+    found: dict[str, Any]
+    found, activity = await asyncio.gather(gateway.bus.ask_raw("jobs", "queues"), _activity(gateway))
+    _show(activity, found["queues"])
     await _name(gateway, [*found["queues"], *found["kinds"]])
     return found
 
@@ -21,7 +30,9 @@ async def one(gateway: Gateway, query: OneQueue) -> dict[str, Any]:
     Raises:
         Refused: `queue_not_found`.
     """
-    found = await gateway.bus.ask_raw("jobs", "queue", query)
+    found: dict[str, Any]
+    found, activity = await asyncio.gather(gateway.bus.ask_raw("jobs", "queue", query), _activity(gateway))
+    _show(activity, [found])
     await _name(gateway, [found])
     return found
 
@@ -31,6 +42,26 @@ async def kind(gateway: Gateway, query: OneKind) -> dict[str, Any]:
     found = await gateway.bus.ask_raw("jobs", "kind", query)
     await _name(gateway, [found])
     return found
+
+
+async def _activity(gateway: Gateway) -> dict[str, Any] | None:
+    """What the health service counted; queues can be controlled without it."""
+    try:
+        return await gateway.bus.ask_raw("health", "queues", timeout_s=_HEALTH_S)
+    except Unavailable:
+        return None
+
+
+def _show(activity: dict[str, Any] | None, queues: Iterable[dict[str, Any]]) -> None:
+    if activity is None:
+        return
+    window_s = activity["window_s"]
+    for queue in queues:
+        lately = activity["queues"].get(queue["queue"], _NOTHING)
+        ended = lately["completed"] + lately["failed"]
+        counts = {name: lately[name] for name in ("started", "completed", "failed")}
+        queue["throughput"] = {"window_s": window_s, **counts, "per_minute": round(ended * 60 / window_s, 1)}
+        queue["workers"] = lately["workers"]
 
 
 async def _name(gateway: Gateway, controls: Iterable[dict[str, Any]]) -> None:

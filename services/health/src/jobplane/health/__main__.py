@@ -37,7 +37,9 @@ async def run(told: HealthSettings, stop: asyncio.Event) -> None:
             ending.push_async_callback(loop.stop)
 
         def answer(broker: Broker) -> None:
-            queries.serve(broker, SERVICE, "detailed", Nothing, Handlers(checkup).detailed)
+            handlers = Handlers(pool, listener, checkup)
+            queries.serve(broker, SERVICE, "detailed", Nothing, handlers.detailed)
+            queries.serve(broker, SERVICE, "queues", Nothing, handlers.queues)
 
         async with deriving.serving(told, SERVICE, pool, nc, following, answer):
             await stop.wait()

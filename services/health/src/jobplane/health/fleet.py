@@ -1,5 +1,6 @@
 """Heartbeats → which processes are up, late, down or stopped; pure."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -74,6 +75,15 @@ def most_worrying(found: Iterable[ProcessHealth], limit: int) -> list[ProcessHea
 def alive(fleet: Fleet, now: datetime, kind: str) -> list[Sighting]:
     """The processes of a kind that are up or late."""
     return [seen for key, seen in sorted(fleet.items()) if key[0] == kind and status(seen, now) in {"up", "late"}]
+
+
+def serving(sightings: Iterable[Sighting]) -> Counter[str]:
+    """By queue: how many of these workers look for its jobs."""
+    counts: Counter[str] = Counter()
+    for seen in sightings:
+        queues = seen.beat.detail.get("queues")
+        counts.update({queue for queue in queues if isinstance(queue, str)} if isinstance(queues, list) else ())
+    return counts
 
 
 def checkpoints(sightings: Iterable[Sighting]) -> dict[str, tuple[int, datetime]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from jobplane.contracts.fleet import MinuteRate
+from jobplane.contracts.fleet import MinuteRate, QueueActivity
 from jobplane.contracts.topology import EVT_JOBS, stream
 from jobplane.health.throughput import Cell, Counts, rate
 
@@ -33,6 +33,12 @@ WHERE minute > %s AND started + completed + failed > 0 GROUP BY queue
 """
 
 
+_BY_QUEUE: Final = """
+SELECT queue, sum(started)::int, sum(completed)::int, sum(failed)::int
+FROM minute_rate WHERE minute >= %s GROUP BY queue HAVING sum(started + completed + failed) > 0
+"""
+
+
 async def add(conn: AsyncConnection[Any], counts: Mapping[Cell, Counts]) -> None:
     """Add these counts to what is there, in the caller's transaction."""
     if not counts:
@@ -53,6 +59,12 @@ async def last_activity(conn: AsyncConnection[Any], now: datetime) -> dict[str, 
     """By queue: the last minute in which a run started or ended; queues idle for a day are left out."""
     rows = await (await conn.execute(_LAST_ACTIVITY, (now - _ACTIVITY,))).fetchall()
     return {row[0]: row[1] for row in rows}
+
+
+async def by_queue(conn: AsyncConnection[Any], since: datetime) -> dict[str, QueueActivity]:
+    """What happened since the beginning of a minute, in the queues where something happened."""
+    rows = await (await conn.execute(_BY_QUEUE, (since,))).fetchall()
+    return {row[0]: QueueActivity(started=row[1], completed=row[2], failed=row[3]) for row in rows}
 
 
 async def prune(conn: AsyncConnection[Any], now: datetime) -> int:

@@ -30,6 +30,7 @@ _RUNNING: Final[Mapping[str, str]] = {
     # As many rows as there are runs.
     "kind": "SELECT count(*) FROM job WHERE kind = %s AND status = 'RUNNING'",
 }
+_EVER: Final = "SELECT EXISTS (SELECT FROM job_count WHERE queue = %s)"
 _WITH_WORK: Final = "SELECT queue FROM job_count WHERE status = 'PENDING' AND n > 0"
 
 
@@ -48,7 +49,8 @@ async def rule(tx: Transaction, directive: Directive, now: datetime) -> Ruling |
     cause = directive.cause
     after = evolve(before, event, Meta(before.version + 1, now, cause.actor, cause.reason))
     await _save(tx.conn, after, limited=before.limits != after.limits)
-    facts = told(after, await running(tx.conn, target)).model_dump(mode="json")
+    known = await _known(tx.conn, target)
+    facts = told(after, await running(tx.conn, target), known=known).model_dump(mode="json")
     wakes = [] if isinstance(command, PauseQueue) else await _wakes(tx.conn, target)
     return Ruling(target.stream_id, before.version, [event], facts, wakes)
 
@@ -70,6 +72,14 @@ async def running(conn: AsyncConnection[Any], target: Target) -> int:
     """How many jobs of it run."""
     row = await (await conn.execute(_RUNNING[target.sort], (target.name,))).fetchone()
     return 0 if row is None else int(row[0])
+
+
+async def _known(conn: AsyncConnection[Any], target: Target) -> bool | None:
+    """Whether a job was ever in a queue: most of those that nobody knows are mistyped. None for a kind."""
+    if target.queue is None:
+        return None
+    row = await (await conn.execute(_EVER, (target.queue,))).fetchone()
+    return bool(row and row[0])
 
 
 async def _load(conn: AsyncConnection[Any], target: Target) -> Control:

@@ -28,11 +28,11 @@ OLDEST: Final = """(
 )"""
 """Since when the oldest job waits that may run in the queue `c.queue`."""
 _QUEUES: Final = f"""
-SELECT c.queue, c.pending, c.running,
+SELECT c.queue, c.known, c.pending, c.running,
     (SELECT count(*) FROM (SELECT FROM job WHERE queue = c.queue AND ready LIMIT {_MOST_COUNTED + 1}) AS ready),
     CASE WHEN c.pending > 0 THEN {OLDEST} END, {control_rows.COLUMNS}
 FROM (
-    SELECT queue, coalesce(sum(n) FILTER (WHERE status = 'PENDING'), 0)::bigint AS pending,
+    SELECT queue, count(status) > 0 AS known, coalesce(sum(n) FILTER (WHERE status = 'PENDING'), 0)::bigint AS pending,
         coalesce(sum(n) FILTER (WHERE status = 'RUNNING'), 0)::bigint AS running
     FROM (
         SELECT queue, status, n FROM job_count
@@ -59,7 +59,7 @@ class QueueViews:
             head = await (await conn.execute("SELECT pos FROM journal_head")).fetchone()
             queues = [_view(row) for row in await (await conn.execute(_QUEUES, (None, None))).fetchall()]
             found = [control_rows.control(row) for row in await (await conn.execute(_KINDS, (None, None))).fetchall()]
-            kinds = [told(item, await queue_control.running(conn, item.target)) for item in found]
+            kinds = [told(item, await queue_control.running(conn, item.target), known=None) for item in found]
         return QueueList(queues=queues, kinds=kinds, position=Position(head[0] if head else 0))
 
     async def one(self, query: OneQueue) -> QueueView:
@@ -81,14 +81,14 @@ class QueueViews:
         async with self._pool.connection() as conn:
             row = await (await conn.execute(_KINDS, (query.kind, query.kind))).fetchone()
             found = Control(target) if row is None else control_rows.control(row)
-            return told(found, await queue_control.running(conn, target))
+            return told(found, await queue_control.running(conn, target), known=None)
 
 
 def _view(row: Sequence[Any]) -> QueueView:
-    queue, pending, running, due, oldest_at, *columns = row
+    queue, known, pending, running, due, oldest_at, *columns = row
     found = Control(Target("queue", queue)) if columns[0] is None else control_rows.control(columns)
     return QueueView(
-        **told(found, running).model_dump(),
+        **told(found, running, known=known).model_dump(),
         pending=pending,
         due=min(due, _MOST_COUNTED),
         due_more=due > _MOST_COUNTED,
