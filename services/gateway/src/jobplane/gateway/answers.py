@@ -23,8 +23,10 @@ class _JobInPath(StringConvertor):
 register_url_convertor("job", _JobInPath())
 ONE_JOB: Final = "/{job_id:job}"
 """The address of one job, below that of all of them."""
-CommandIdPath = Annotated[UUID, Path(description="The command's id.")]
-AssetIdPath = Annotated[UUID, Path(description="The file's id.")]
+CommandIdPath = Annotated[
+    UUID, Path(description="The command's id.", examples=["01920a3d-1200-7c00-9000-ba9876543210"])
+]
+AssetIdPath = Annotated[UUID, Path(description="The file's id.", examples=["01920a3b-5500-7b00-a000-00000000a55e"])]
 
 _LONGEST_CURSOR: Final = 1000
 _NO_CONTROLS: Final = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f]*$"
@@ -36,6 +38,7 @@ PageCursor = Annotated[
         min_length=1,
         max_length=_LONGEST_CURSOR,
         description="`next_cursor` of the page before; left out for the first.",
+        examples=["MDE5MjBhM2M"],
     ),
 ]
 _WRITTEN_OUT: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]")

@@ -26,7 +26,8 @@ _MULTIPART: Final[dict[str, Any]] = {
                     "required": ["file"],
                     "properties": {"file": {"type": "string", "format": "binary", "description": "At most 32 MiB."}},
                     "additionalProperties": False,
-                }
+                },
+                "examples": {"a picture": {"value": {"file": "(the bytes of photo.jpg)"}}},
             }
         },
     }

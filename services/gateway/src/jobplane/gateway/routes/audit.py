@@ -1,6 +1,6 @@
 """The AuditLog, with names and addresses filled in from the gateway's own erasable tables."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Request
 from pydantic import StringConstraints
@@ -16,12 +16,23 @@ from jobplane.gateway.wiring import Gateway, gateway_of
 router = APIRouter(prefix="/api/admin/audit", tags=["audit"])
 
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_.:-]+$")]
-_Actor = Annotated[_Text | None, Query(description="What this account, token, worker or service did (its id).")]
-_Target = Annotated[
-    _Text | None, Query(description="What was done to this job, queue, operation or account (its id or name).")
+_COMMAND: Final = "01920a3d-1200-7c00-9000-ba9876543210"
+_Actor = Annotated[
+    _Text | None,
+    Query(
+        description="What this account, token, worker or service did (its id).",
+        examples=["01920a3c-0000-7000-8000-000000000001"],
+    ),
 ]
-_CommandId = Annotated[_Text | None, Query(description="What came of this command.")]
-_CorrelationId = Annotated[_Text | None, Query(description="All that came of one request.")]
+_Target = Annotated[
+    _Text | None,
+    Query(
+        description="What was done to this job, queue, operation or account (its id or name).",
+        examples=["01920a3c-7f00-7a00-8000-0123456789ab"],
+    ),
+]
+_CommandId = Annotated[_Text | None, Query(description="What came of this command.", examples=[_COMMAND])]
+_CorrelationId = Annotated[_Text | None, Query(description="All that came of one request.", examples=[_COMMAND])]
 
 
 @router.get("", responses=shows(AuditPage) | may_fail("invalid_cursor"), summary="Search the audit log")

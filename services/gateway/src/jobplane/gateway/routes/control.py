@@ -95,6 +95,7 @@ _ANY_COMMAND: Final = (
     "version_conflict",
     "idempotency_key_reused",
     "not_accepted",
+    "journal_diverged",
     "command_expired",
 )
 
@@ -135,7 +136,9 @@ async def delete_job(
     caller: Admin,
     job_id: JobIdPath,
     agreed: Agreed,
-    reason: Annotated[Reason | None, Query(description="Why; kept in the audit log.")] = None,
+    reason: Annotated[
+        Reason | None, Query(description="Why; kept in the audit log.", examples=["ordered twice"])
+    ] = None,
 ) -> Response:
     """Nothing is erased: the job is cancelled and its history stays."""
     command = CancelJob(job_id=JobId(str(job_id)))
@@ -203,6 +206,7 @@ async def edit_job(
         "run_at_too_far",
         "reason_required",
         "not_accepted",
+        "journal_diverged",
         "command_expired",
     ),
     summary="Copy a job",

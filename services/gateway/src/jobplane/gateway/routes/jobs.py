@@ -135,6 +135,7 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
         "payload_too_large",
         "payload_redacted",
         "not_accepted",
+        "journal_diverged",
         "command_expired",
     ),
     summary="Create a job",

@@ -116,8 +116,14 @@ _BEGUN: Final = shows(OperationView, 200, "Planned, as asked.", headers=("Locati
 _CONTROLLED: Final = shows(OperationView) | shows(
     Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
 )
-_ANY: Final = ("idempotency_key_reused", "not_accepted", "command_expired", "reason_required")
-_OF_ONE: Final = ("operation_not_found", "idempotency_key_reused", "not_accepted", "command_expired")
+_ANY: Final = ("idempotency_key_reused", "not_accepted", "journal_diverged", "command_expired", "reason_required")
+_OF_ONE: Final = (
+    "operation_not_found",
+    "idempotency_key_reused",
+    "not_accepted",
+    "journal_diverged",
+    "command_expired",
+)
 
 
 @router.post(
@@ -194,7 +200,13 @@ async def operation_items(
     cursor: PageCursor = None,
     outcome: Annotated[ItemOutcome | None, Query(description="Only these.")] = None,
     code: Annotated[
-        str | None, Query(max_length=64, pattern=r"^[a-z_]+$", description="Only those skipped for this reason.")
+        str | None,
+        Query(
+            max_length=64,
+            pattern=r"^[a-z_]+$",
+            description="Only those skipped for this reason.",
+            examples=["job_not_failed"],
+        ),
     ] = None,
 ) -> Response:
     """In the order of the operation."""

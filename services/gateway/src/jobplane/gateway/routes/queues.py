@@ -65,7 +65,7 @@ LimitsBody = Annotated[NewLimits, Depends(JsonBody(NewLimits))]
 _CONTROLLED: Final = shows(QueueControlled) | shows(
     Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
 )
-_ANY_COMMAND: Final = ("idempotency_key_reused", "not_accepted", "command_expired")
+_ANY_COMMAND: Final = ("idempotency_key_reused", "not_accepted", "journal_diverged", "command_expired")
 _PAUSED: Final = _CONTROLLED | may_fail("already_paused", *_ANY_COMMAND)
 _RESUMED: Final = _CONTROLLED | may_fail("not_paused", *_ANY_COMMAND)
 _LIMITED: Final = _CONTROLLED | may_fail("nothing_to_change", *_ANY_COMMAND)
