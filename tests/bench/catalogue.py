@@ -10,6 +10,7 @@ from tests.bench.figures import Better, Measurement, Run
 
 _LOOP: Final = "raw.python"
 _COMMIT: Final = "raw.postgres_commit"
+_UPDATE: Final = "raw.postgres_update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ FIGURES: Final = (
     Figure("raw.python", "empty Python loop", "M turns/s", "higher"),
     Figure("raw.postgres_commit", "PostgreSQL, single commits", "/s", "higher"),
     Figure("raw.postgres_copy", "PostgreSQL, COPY", "rows/s", "higher"),
+    Figure("raw.postgres_update", "PostgreSQL, one UPDATE of 10,000 rows (key and one index)", "rows/s", "higher"),
     Figure("raw.nats_request", "NATS request and reply", "ms", "lower"),
     Figure("raw.jetstream_publish", "JetStream publish with fsync, one after the other", "/s", "higher"),
     Figure("raw.jetstream_batch", "JetStream atomic batches of 1,000", "messages/s", "higher"),
@@ -55,6 +57,15 @@ FIGURES: Final = (
     Figure("lifecycle.tuned.completed", "… until all are COMPLETED", "/s", "higher", None, _LOOP),
     Figure("lifecycle.tuned.enqueued", "… until all are enqueued", "/s", "higher", None, _LOOP),
     Figure("lifecycle.tuned.cpu.", "CPU of a lifecycle, tuned", "ms", "lower", None, _LOOP),
+    Figure("bulk.retry.answered", "bulk retry of 10,000, durable and answered", "jobs/s", "higher", 100_000, _UPDATE),
+    Figure("bulk.retry.visible", "… each in its new state", "jobs/s", "higher", 60_000, _UPDATE),
+    Figure("bulk.retry.audited", "… and each in the audit log", "jobs/s", "higher", None, _UPDATE),
+    Figure("bulk.cancel.answered", "bulk cancel of 10,000, durable and answered", "jobs/s", "higher", 100_000, _UPDATE),
+    Figure("bulk.cancel.visible", "… each in its new state", "jobs/s", "higher", 60_000, _UPDATE),
+    Figure("bulk.cancel.audited", "… and each in the audit log", "jobs/s", "higher", None, _UPDATE),
+    Figure("bulk.beside.p50", "a command beside a bulk cancel of 40,000, p50", "ms", "lower", None, _UPDATE),
+    Figure("bulk.beside.p99", "… p99", "ms", "lower", None, _UPDATE),
+    Figure("bulk.cpu.", "CPU of 10,000 jobs in bulk", "ms", "lower", None, _LOOP),
     Figure("relay.rate", "relay of a whole journal onto an empty bus", "events/s", "higher", None, _LOOP),
     Figure("projection.rate", "rebuild of the audit log from the bus", "events/s", "higher", 50_000, _LOOP),
     Figure("orphan.beyond_lease", "job of a killed worker waits again, after its lease", "s", "lower"),
@@ -72,7 +83,8 @@ _PEER: Final = (
     Figure(".enqueued", "… until all are enqueued", "/s", "higher", None, _LOOP),
     Figure(".start.p50", "enqueue → start, idle, p50", "ms", "lower", None, _COMMIT),
     Figure(".start.p99", "… p99", "ms", "lower", None, _COMMIT),
-    Figure(".bulk", "cancel or retry of as many, in bulk", "jobs/s", "higher", None, _COMMIT),
+    Figure(".bulk.retry", "retry of 10,000", "jobs/s", "higher", None, _UPDATE),
+    Figure(".bulk.cancel", "cancel of 10,000", "jobs/s", "higher", None, _UPDATE),
 )
 
 

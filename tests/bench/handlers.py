@@ -18,6 +18,12 @@ async def started(_ctx: Context, _payload: dict[str, Any]) -> int:
     return time.monotonic_ns()
 
 
+@handler("bench.failing")
+async def failing(_ctx: Context, _payload: dict[str, Any]) -> None:
+    """What a retry is for."""
+    raise ConnectionError("the other side hung up")
+
+
 @handler("bench.slow")
 async def slow(_ctx: Context, _payload: dict[str, Any]) -> None:
     """Longer than any measurement."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from nats.aio.msg import Msg
@@ -70,7 +71,7 @@ async def disk_and_loop(site: Site, scale: Scale) -> Readings:
 
 
 async def database(site: Site, scale: Scale) -> Readings:
-    """Single commits, and COPY."""
+    """Single commits, COPY, and one UPDATE."""
     with durable_postgres(site.directory()) as server, psycopg.connect(server.url(), autocommit=True) as conn:
         conn.execute("CREATE TABLE t (id bigint PRIMARY KEY, at timestamptz DEFAULT now(), data text)")
         commits = scale.of(2000, 200)
@@ -83,7 +84,28 @@ async def database(site: Site, scale: Scale) -> Readings:
         with conn.cursor().copy("COPY t (id, data) FROM STDIN") as copy:
             for number in range(rows):
                 copy.write_row((commits + number, "x" * 200))
-        return {"raw.postgres_commit": single, "raw.postgres_copy": rows / (time.perf_counter() - began)}
+        copied = rows / (time.perf_counter() - began)
+        return {
+            "raw.postgres_commit": single,
+            "raw.postgres_copy": copied,
+            "raw.postgres_update": _updated(conn, scale),
+        }
+
+
+def _updated(conn: psycopg.Connection[Any], scale: Scale) -> float:
+    """The least that a change of many jobs can be: one statement, the table's key and one index on what changes."""
+    count = scale.of(10_000, 500)
+    conn.execute("CREATE TABLE u (id uuid PRIMARY KEY, state text, data text)")
+    conn.execute(
+        "INSERT INTO u SELECT lpad(to_hex(n), 32, '0')::uuid, 'FAILED', repeat('x', 300) FROM generate_series(1, %s) n",
+        (count,),
+    )
+    conn.execute("CREATE INDEX ON u (state, id)")
+    conn.execute("VACUUM ANALYZE u")
+    conn.execute("CHECKPOINT")
+    began = time.perf_counter()
+    conn.execute("UPDATE u SET state = 'PENDING' WHERE state = 'FAILED'")
+    return count / (time.perf_counter() - began)
 
 
 async def bus(site: Site, scale: Scale) -> Readings:

@@ -114,7 +114,12 @@ def worker(
 
 def finished(conn: psycopg.Connection[Any], queue: str) -> int:
     """How many jobs of a queue are COMPLETED."""
-    return _number(conn, _STATUS, ("COMPLETED", queue))
+    return in_status(conn, "COMPLETED", queue)
+
+
+def in_status(conn: psycopg.Connection[Any], status: str, queue: str) -> int:
+    """How many jobs of a queue have a status."""
+    return _number(conn, _STATUS, (status, queue))
 
 
 def position(conn: psycopg.Connection[Any]) -> int:

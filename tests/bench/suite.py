@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 import uvloop
 
-from tests.bench import commands, footprint, lifecycles, machine, raw, recovery, storage, streams
+from tests.bench import bulks, commands, footprint, lifecycles, machine, raw, recovery, storage, streams
 from tests.bench.catalogue import measurement
 from tests.bench.figures import Measurement, Run
 from tests.bench.missing import NotHere
@@ -40,6 +40,9 @@ BENCHES: Final = (
     Bench("start", lifecycles.start),
     Bench("lifecycle.default", lifecycles.default),
     Bench("lifecycle.tuned", lifecycles.tuned),
+    Bench("bulk.retry", bulks.retry),
+    Bench("bulk.cancel", bulks.cancel),
+    Bench("bulk.beside", bulks.beside),
     Bench("relay", streams.relay),
     Bench("projection", streams.projection),
     Bench("orphan", recovery.orphans),

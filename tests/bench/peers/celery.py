@@ -48,9 +48,9 @@ class Peer:
         """Enqueued and not counted yet."""
         return self._enqueued - _file().stat().st_size
 
-    async def bulk(self, _count: int) -> float | None:
+    async def bulk(self, _count: int) -> dict[str, float]:
         """It has none."""
-        return None
+        return {}
 
     async def work(self, *, tuned: bool) -> None:
         """By default it forks as many processes as there are processors."""

@@ -63,14 +63,16 @@ class Peer:
         async with self._pool.connection() as conn:
             return int((await (await conn.execute(_UNFINISHED)).fetchone())[0])
 
-    async def bulk(self, count: int) -> float | None:
-        """Cancels waiting jobs."""
+    async def bulk(self, count: int) -> dict[str, float]:
+        """Cancels waiting jobs, then retries them."""
         jobs: list[Any] = []
         for size in batches(count):
             jobs += await self._oban.enqueue_many(Noop.new() for _ in range(size))
         began = time.perf_counter()
         await self._oban.cancel_many_jobs(jobs)
-        return time.perf_counter() - began
+        cancelled = time.perf_counter()
+        await self._oban.retry_many_jobs(jobs)
+        return {"cancel": cancelled - began, "retry": time.perf_counter() - cancelled}
 
     async def work(self, *, tuned: bool) -> None:
         """With the limit of 10 that its documentation begins with."""

@@ -41,15 +41,19 @@ class Peer:
         """What is still in the queue."""
         return int(await self._conn.fetchval("SELECT count(*) FROM pgqueuer"))
 
-    async def bulk(self, count: int) -> float | None:
-        """Cancels waiting jobs, by their ids: 500 at a time, more do not fit into its notification."""
+    async def bulk(self, count: int) -> dict[str, float]:
+        """Retries failed jobs, then cancels them: 500 at a time, more do not fit into its notification."""
         ids: list[Any] = []
         for size in batches(count):
             ids += await self._queries.enqueue(["noop"] * size, [None] * size, [0] * size)
+        fail = self._queries.qbq.build_log_job_query()
+        await self._driver.execute(fail, ids, ["failed"] * count, [None] * count)
         began = time.perf_counter()
+        await self._queries.requeue_jobs(ids)
+        retried = time.perf_counter()
         for at in range(0, count, _CANCELLED_AT_ONCE):
             await self._queries.mark_job_as_cancelled(ids[at : at + _CANCELLED_AT_ONCE])
-        return time.perf_counter() - began
+        return {"retry": retried - began, "cancel": time.perf_counter() - retried}
 
     async def work(self, *, tuned: bool) -> None:
         """By default it takes 10 at a time."""

@@ -43,9 +43,9 @@ class Peer:
         """What is still in the stream."""
         return int((await self._broker.js.stream_info("taskiq_jetstream")).state.messages)
 
-    async def bulk(self, _count: int) -> float | None:
+    async def bulk(self, _count: int) -> dict[str, float]:
         """It has none."""
-        return None
+        return {}
 
     async def work(self, *, tuned: bool) -> None:
         """By default it pulls one at a time."""
