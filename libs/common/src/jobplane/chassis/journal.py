@@ -1,5 +1,6 @@
 """The journal: an append-only, gapless log of events in Postgres, written in one lock order by everybody."""
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from enum import IntEnum
@@ -246,12 +247,13 @@ class Journal:
         self._appended(tx.head)
 
     @asynccontextmanager
-    async def exchange(self) -> AsyncIterator[Exchange]:
+    async def exchange(self, on: AsyncConnection[Any] | None = None) -> AsyncIterator[Exchange]:
         """A transaction of a writer that knows all it will read, and then all it will write.
 
-        Committed at the end of the block, undone (positions too) by an exception.
+        Committed at the end of the block, undone (positions too) by an exception. Who has many in a row runs them `on`
+        one connection: each of the others would have to plan their statements, too.
         """
-        async with self.pool.connection() as conn:
+        async with self.pool.connection() if on is None else contextlib.nullcontext(on) as conn:
             tx = Exchange(conn, self.known)
             try:
                 yield tx

@@ -5,8 +5,9 @@ What is done and that it is done are written by one transaction, so nothing is e
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
+from psycopg import AsyncConnection
 from psycopg.errors import LockNotAvailable
 
 from jobplane.chassis.arrays import plain
@@ -167,8 +168,10 @@ class Carried:
     """Workers, and the runs that they are to stop."""
 
 
-async def carry_out_next(journal: Journal, operation_id: str, action: BulkAction) -> Carried | None:
-    """Do the next chunk of an operation; None: somebody else is at it just now.
+async def carry_out_next(
+    journal: Journal, operation_id: str, action: BulkAction, on: AsyncConnection[Any] | None = None
+) -> Carried | None:
+    """Do the next chunk of an operation, on this connection; None: somebody else is at it just now.
 
     Raises:
         Unavailable: the journal is halted, and nothing was done.
@@ -176,7 +179,7 @@ async def carry_out_next(journal: Journal, operation_id: str, action: BulkAction
     sets = ACTIONS[action]
     ids = plain(new_id() for _ in range(SHARDS))
     try:
-        async with journal.exchange() as tx:
+        async with journal.exchange(on) as tx:
             keys = [(LockOrder.UNIQUE_KEYS, _LOCK_KEYS, (operation_id,))] if sets.takes_key else []
             tx.finish(
                 (LockOrder.NOTHING, _BY_INDEX, ()),

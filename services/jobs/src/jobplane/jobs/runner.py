@@ -1,9 +1,10 @@
 """The runner: carries operations out chunk by chunk; replicas share them, one chunk is done by one of them."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from psycopg import AsyncConnection
 
 from jobplane.chassis import metrics
 from jobplane.chassis.journal import Journal
@@ -53,30 +54,46 @@ class Runner:
         self._operations = operations
         self._carried = carried
         self._again = again
+        self.busy = False
+        """It carries something out: what is less urgent may wait."""
 
     async def run_once(self) -> int:
         """Do all that may be done now; gives how many jobs were looked at."""
+        try:
+            async with self._journal.pool.connection() as conn:
+                return await self._run(conn)
+        finally:
+            self.busy = False
+
+    async def _run(self, conn: AsyncConnection[Any]) -> int:
         looked_at = 0
         while True:
-            async with self._journal.pool.connection() as conn:
-                due = await (await conn.execute(_DUE)).fetchall()
-            turns = await gather_turns(self._turn(*row) for row in due)
+            due = await (await conn.execute(_DUE)).fetchall()
+            self.busy = bool(due)
+            turns = await gather_turns(self._turn(conn, *row) for row in due)
             looked_at += sum(turn for turn in turns if isinstance(turn, int))
             if failures := [turn for turn in turns if isinstance(turn, Exception)]:
                 raise failures[0]
             if not any(turns):
                 break
-        await self._look_again()
+        await self._look_again(conn)
         return looked_at
 
-    async def _turn(self, operation_id: str, action: str, over: bool, slow: bool) -> int:  # noqa: FBT001 - columns
+    async def _turn(
+        self,
+        conn: AsyncConnection[Any],
+        operation_id: str,
+        action: str,
+        over: bool,  # noqa: FBT001 - a column
+        slow: bool,  # noqa: FBT001 - a column
+    ) -> int:
         """Go on with one operation; gives how many jobs it looked at."""
         if over:
             await self._finish(operation_id)
             return 0
         looked_at = 0
         for _ in range(1 if slow else _IN_A_ROW):
-            carried = await carry_out_next(self._journal, operation_id, BulkAction(action))
+            carried = await carry_out_next(self._journal, operation_id, BulkAction(action), conn)
             if carried is None or not carried.looked_at:
                 break
             looked_at += carried.looked_at
@@ -92,9 +109,8 @@ class Runner:
         if evolved is not None:
             log.info("operation.done", operation_id=operation_id, done=evolved.done, skipped=dict(evolved.codes))
 
-    async def _look_again(self) -> None:
+    async def _look_again(self, conn: AsyncConnection[Any]) -> None:
         """A rate makes an operation wait; look again when it may go on."""
-        async with self._journal.pool.connection() as conn:
-            row = await (await conn.execute(_NEXT_DUE)).fetchone()
+        row = await (await conn.execute(_NEXT_DUE)).fetchone()
         if row is not None and row[0] is not None:
             self._again(max(_SOONEST_S, min(EVERY_S, row[0])))

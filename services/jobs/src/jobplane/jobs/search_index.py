@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,6 +36,8 @@ _JOBS: Final = 64
 _GIVE_WAY: Final = 2.0
 """While others write, the index rests so many times as long as it works."""
 _LOOK_S: Final = 0.05
+_HOLD_BACK_S: Final = 0.5
+"""So long it does not begin while `busy`: most bulk operations are over by then."""
 _MANY: Final = 200
 """Events that came during one batch: others write."""
 _SAYS_NOTHING: Final = frozenset(
@@ -73,14 +75,18 @@ _FIGURES: Final = "SELECT pos, position FROM journal_head, search_progress"
 
 
 class SearchIndex:
-    """Replicas take turns: whoever holds the row of the progress works."""
+    """Replicas take turns: whoever holds the row of the progress works; while `busy` others, it rests more."""
 
-    def __init__(self, pool: AsyncConnectionPool, redaction: Redaction) -> None:
+    def __init__(
+        self, pool: AsyncConnectionPool, redaction: Redaction, busy: Callable[[], bool] = lambda: False
+    ) -> None:
         self._pool = pool
         self._redaction = redaction
+        self._busy = busy
 
     async def run_once(self) -> int:
         """Read on to where the journal ends now, resting now and then while others write; gives how many events."""
+        await self._hold_back()
         read = 0
         head, _ = await self.figures()
         seen = head
@@ -91,9 +97,14 @@ class SearchIndex:
             now, position = await self.figures()
             if not some or position >= head:
                 return read
-            if now - seen > _MANY:
+            if now - seen > _MANY or self._busy():
                 await asyncio.sleep(_GIVE_WAY * (time.monotonic() - began))
             seen = now
+
+    async def _hold_back(self) -> None:
+        until = time.monotonic() + _HOLD_BACK_S
+        while self._busy() and time.monotonic() < until:  # noqa: ASYNC110 - half a second at most
+            await asyncio.sleep(_LOOK_S)
 
     async def reach(self, position: int) -> None:
         """Return when everything up to this position is indexed, by us or by another replica."""

@@ -144,9 +144,10 @@ class Wiring:
             reports.Reports(self._ledger),
             self._effects,
         )
-        self._search_index = search_index.SearchIndex(pool, settings.redaction)
+        self._search_index = search_index.SearchIndex(pool, settings.redaction, lambda: self._runner.busy)
         self._matching = ByFilter(settings.redaction, journal, self._search_index)
         self._operations = Operations(settings.bulk_reason_over, self._matching.drift, settings.reasons)
+        self._runner = runner.Runner(journal, self._operations, self._effects.after_chunk, self._run_again)
         rules = self._operations.rules
         for command, rule in queue_control.RULES.items():
             rules[command] = rule
@@ -258,8 +259,7 @@ class Wiring:
 
     def _bulk_loops(self) -> tuple[Loop, Loop]:
         """The loop that carries operations out, and the one that plans them."""
-        run = runner.Runner(self._journal, self._operations, self._effects.after_chunk, self._run_again)
-        running = Loop("bulk runner", run.run_once, runner.EVERY_S)
+        running = Loop("bulk runner", self._runner.run_once, runner.EVERY_S)
         plan = planner.Planner(self._journal, self._operations, running.nudge, self._matching)
         return running, Loop("bulk planner", plan.run_once, planner.EVERY_S)
 
