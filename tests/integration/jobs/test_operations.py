@@ -98,6 +98,7 @@ async def test_more_jobs_than_fit_into_a_chunk_are_done_chunk_by_chunk(
     shown = await bulk.do(BulkAction.CANCEL, ids)
     assert (shown.status, shown.done, shown.codes) == (OperationStatus.DONE, MANY, {})
     assert [carried.looked_at for carried in bulk.carried[-3:]] == [500, 500, 100]
+    assert not bulk.runner.busy
     items = await bulk.items(shown.id, limit=500)
     assert [item.n for item in items] == list(range(1, MANY + 1))
     assert sorted(item.job_id for item in items) == sorted(ids)

@@ -238,6 +238,17 @@ async def test_the_index_says_how_far_it_is(filled: list[Known], pool: AsyncConn
     await index.run_once()
 
 
+async def test_the_index_lets_a_bulk_operation_go_first(pool: AsyncConnectionPool, ledger: Ledger) -> None:
+    looks = iter([True, True])
+    index = SearchIndex(pool, REDACTION, busy=lambda: next(looks, False))
+    job = await wishing.create(ledger, payload={"said": "numbat"})
+    await index.run_once()
+    assert next(looks, None) is None, "it looked until there was nothing more to wait for"
+    assert len(set(await index.figures())) == 1
+    await wishing.settle(ledger, wishing.command(CancelJob(job_id=job.id)))
+    await index.run_once()
+
+
 async def _entries(pool: AsyncConnectionPool) -> list[tuple[object, ...]]:
     async with pool.connection() as conn:
         found = await conn.execute("SELECT job_id, terms::text, actors, failed FROM job_search ORDER BY job_id")
