@@ -21,7 +21,10 @@ from tests.chaos.workload import Workload, workload
 SETTLE_S: Final = 30.0
 _WARM: Final = 25
 _AFTER: Final = 25
-_OPEN: Final = "SELECT count(*) FROM jobs.job WHERE status IN ('PENDING', 'RUNNING') OR stop = 'pending'"
+_OPEN: Final = """
+SELECT (SELECT count(*) FROM jobs.job WHERE status IN ('PENDING', 'RUNNING') OR stop = 'pending'),
+    (SELECT count(*) FROM jobs.operation WHERE status IN ('planning', 'running'))
+"""
 _HEADS: Final = "SELECT (SELECT pos FROM jobs.journal_head), (SELECT pos FROM gateway.journal_head)"
 _READ: Final = "SELECT position FROM audit.checkpoint ORDER BY name DESC"
 
@@ -177,9 +180,10 @@ def settle(stage: Stage) -> None:
     """Wait until nothing is left to do; what remains is noted as stuck."""
 
     def rests() -> bool:
-        open_jobs = stage.query(_OPEN)[0][0]
+        open_jobs, open_operations = stage.query(_OPEN)[0]
         heads, read = stage.query(_HEADS)[0], tuple(row[0] for row in stage.query(_READ))
         assert open_jobs == 0, f"{open_jobs} jobs are not finished"
+        assert open_operations == 0, f"{open_operations} operations are not finished"
         assert heads == read, f"the journals are at {heads}, audit has read {read}"
         return True
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from tests.chaos.control import DIRECTIVES, controls_are_kept
 from tests.chaos.evidence import Evidence, Journal, Row
 from tests.chaos.fold import BrokenHistory, differences, fold
 from tests.chaos.history import Record
+from tests.chaos.unfold import CHUNK, histories, of_jobs
 
 CONTROLS: Final = {"create": "job.created.v1", "retry": "job.retried.v1", "cancel": "job.cancelled.v1"} | {
     "run": "job.force_run.v1",
     "restore": "job.restored.v1",
     "edit": "job.edited.v1",
+    "clone": "job.created.v1",
 }
 _ENDS: Final = frozenset({"job.completed.v1", "job.failed.v1", "job.released.v1", "job.orphaned.v1"})
 _STOPS: Final = frozenset({"job.stop_confirmed.v1", "job.finished_anyway.v1", "job.stop_unconfirmed.v1"})
@@ -169,7 +172,7 @@ def answers_are_kept(evidence: Evidence, history: Sequence[Record], losses: Loss
 def _position_is_another(answer: Record, events: dict[int, Row]) -> Iterator[str]:
     """Also after a loss: a position that was told once never means another event."""
     event = events.get(answer.get("position") or 0)
-    told = answer["status"] in _DONE and not answer.get("existing")
+    told = answer["status"] in _DONE and not answer.get("existing") and answer.get("job")
     if told and event is not None and event["stream_id"] != answer["job"]:
         yield f"position {answer['position']} was told of {answer['job']}, now it is of {event['stream_id']}"
 
@@ -184,14 +187,15 @@ def _outcome_is_another(
             yield f"answered {status}, but command {answer['command_id']} has no outcome"
         return
     if status in _DONE:
-        if outcome["status"] != "done" or outcome["job_id"] != answer["job"]:
-            yield f"answered {status} about {answer['job']}, the outcome is {outcome['status']} of {outcome['job_id']}"
+        if outcome["status"] != "done" or outcome["job_id"] != answer.get("job"):
+            told = f"{outcome['status']} of {outcome['job_id']}"
+            yield f"answered {status} about {answer.get('job')}, the outcome is {told}"
         elif not answer.get("existing"):
             event = events.get(outcome["position"] or 0)
-            told = (CONTROLS[asked["verb"]], answer["command_id"])
-            if event is None or (event["type"], event["command_id"]) != told:
-                yield f"answered {status}, but there is no {told[0]} of it at {outcome['position']}"
-            if asked["verb"] != "create" and answer["position"] != outcome["position"]:
+            kind = (CONTROLS | DIRECTIVES)[asked["verb"]]
+            if event is None or (event["type"], event["command_id"]) != (kind, answer["command_id"]):
+                yield f"answered {status}, but there is no {kind} of it at {outcome['position']}"
+            if asked["verb"] not in {"create", "clone"} and answer["position"] != outcome["position"]:
                 yield f"answered with position {answer['position']}, the outcome has {outcome['position']}"
     elif (
         status in _REFUSED
@@ -231,7 +235,7 @@ def one_outcome_per_run(evidence: Evidence, history: Sequence[Record], losses: L
     """I4: a run ends once, and what a worker was told to be accepted is what the journal has."""
     ends: dict[tuple[str, int], list[str]] = defaultdict(list)
     stops: Counter[tuple[str, int, bool]] = Counter()
-    for event in evidence.journals["EVT_JOBS"].events:
+    for event in of_jobs(evidence.journals["EVT_JOBS"].events):
         if event["type"] in _ENDS or event["type"] in _STOPS or event["type"] == "job.cancelled.v1":
             told = json.loads(event["data"])
             key = (event["stream_id"], told.get("run") or 0)
@@ -271,11 +275,8 @@ def _accepted_reports_count(evidence: Evidence, history: Sequence[Record]) -> It
 
 def rows_equal_their_events(evidence: Evidence, _history: Sequence[Record], _losses: Losses) -> Iterator[str]:
     """I5: each row is the fold of its events, counters and error groups are a recount, one job holds a unique key."""
-    histories: dict[str, list[Row]] = defaultdict(list)
-    for event in evidence.journals["EVT_JOBS"].events:
-        if event["type"].startswith("job."):
-            histories[event["stream_id"]].append(event)
-    for job, events in histories.items():
+    told_of = histories(evidence.journals["EVT_JOBS"].events)
+    for job, events in told_of.items():
         archived = events[-1]["type"] == "job.archived.v1"
         try:
             told = fold(events)
@@ -287,7 +288,7 @@ def rows_equal_their_events(evidence: Evidence, _history: Sequence[Record], _los
         wrong = {} if archived else differences(told, evidence.jobs.get(job, {}))
         if wrong:
             yield f"the row of {job} is not what its events tell: {wrong}"
-    yield from (f"{job} has a row and no events" for job in evidence.jobs.keys() - histories.keys())
+    yield from (f"{job} has a row and no events" for job in evidence.jobs.keys() - told_of.keys())
     recount = Counter((job["queue"], job["status"]) for job in evidence.jobs.values())
     if dict(recount) != evidence.counts:
         yield f"the counters say {evidence.counts}, there are {dict(recount)}"
@@ -300,7 +301,7 @@ def rows_equal_their_events(evidence: Evidence, _history: Sequence[Record], _los
 def _unique_keys_are_unique(journal: Journal) -> Iterator[str]:
     keys: dict[str, tuple[str, str]] = {}
     holders: dict[tuple[str, str], str] = {}
-    for event in journal.events:
+    for event in of_jobs(journal.events):
         told = json.loads(event["data"])
         job = event["stream_id"]
         if event["type"] == "job.created.v1" and told.get("unique_key"):
@@ -333,8 +334,19 @@ def _entries_equal_events(
 ) -> Iterator[str]:
     seen = Counter((entry["source_position"], entry["index"]) for entry in entries)
     yield from (f"{stream} {pos} has {n} entries of index {index}" for (pos, index), n in seen.items() if n > 1)
-    audited = {entry["source_position"] for entry in entries}
-    yield from (f"{stream} {position} has no entry" for position in sorted(events.keys() - audited))
+    audited: dict[int, list[str]] = defaultdict(list)
+    for entry in entries:
+        audited[entry["source_position"]].append(entry["target_id"])
+    yield from (f"{stream} {position} has no entry" for position in sorted(events.keys() - audited.keys()))
+    for position, targets in audited.items():
+        event = events.get(position)
+        of = (
+            [item["job"] for item in json.loads(event["data"])["items"]]
+            if event and event["type"] == CHUNK
+            else targets[:1]
+        )
+        if event is not None and sorted(targets, key=str) != sorted(of, key=str):
+            yield f"{stream} {position} tells of {of}, its entries of {targets}"
     for entry in entries:
         event = events.get(entry["source_position"])
         if event is None:
@@ -379,4 +391,5 @@ INVARIANTS: Final[dict[str, Invariant]] = {
     "I5": rows_equal_their_events,
     "I6": audit_is_complete,
     "I7": nobody_is_stuck,
+    "I9": controls_are_kept,
 }

@@ -22,6 +22,12 @@ _EVENTS: Final = """
 SELECT pos, stream_id::text, version, type, id::text, command_id::text, actor::text, reason, correlation_id::text,
     traceparent, at, data::text FROM {schema}.event ORDER BY pos
 """
+_ITEMS: Final = """
+SELECT c.operation_id::text AS operation, item.job, item.code, item.version, item.position
+FROM jobs.plan_chunk AS c, unnest(c.job_ids::text[], c.codes, c.versions, c.positions)
+    WITH ORDINALITY AS item (job, code, version, position, n)
+ORDER BY c.operation_id, c.number, item.n
+"""
 _READ_S: Final = 20.0
 _AT_ONCE: Final = 500
 
@@ -72,6 +78,12 @@ class Evidence:
     """The database's clock."""
     failed_now: dict[str, int] = field(default_factory=dict)
     """How many jobs error groups say are FAILED: fingerprint → jobs, where there are any."""
+    operations: dict[str, Row] = field(default_factory=dict)
+    """Bulk operations by id."""
+    items: list[Row] = field(default_factory=list)
+    """What became of each job of each of them, in their order."""
+    controls: dict[str, Row] = field(default_factory=dict)
+    """How queues and kinds are controlled: `queue:name` or `kind:name` → row."""
 
 
 def gather(database_url: str, nats_url: str) -> Evidence:
@@ -114,6 +126,16 @@ def _from_database(conn: psycopg.Connection[Row]) -> Evidence:
         failed_now={
             row["fingerprint"]: row["failed_now"]
             for row in _rows(conn, "SELECT fingerprint, failed_now FROM jobs.error_group WHERE failed_now <> 0")
+        },
+        operations={
+            row["id"]: row
+            for row in _rows(
+                conn, "SELECT id::text, action, status, version, total, done, codes, undo_of::text FROM jobs.operation"
+            )
+        },
+        items=_rows(conn, _ITEMS),
+        controls={
+            row["key"]: row for row in _rows(conn, "SELECT key, version, paused, limits FROM jobs.queue_control")
         },
     )
 

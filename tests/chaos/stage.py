@@ -20,6 +20,7 @@ from jobplane.contracts.topology import USERS, UserSpec
 from jobplane.local import credentials, nats, ports, postgres, roles
 from tests.chaos.history import Recorder
 from tests.chaos.proxy import Proxy
+from tests.chaos.wishes import SIDE
 from tests.support.platform import JOBPLANE, Platform
 from tests.support.waiting import eventually_sync
 
@@ -129,7 +130,7 @@ class Stage:
         }
         with (self.directory / "logs" / f"{name}.log").open("ab") as log:
             self.workers[name] = subprocess.Popen(
-                [*command, "--name", name, "--concurrency", str(concurrency)],
+                [*command, "--name", name, "--concurrency", str(concurrency), "--queue", "default", "--queue", SIDE],
                 env=os.environ | told | dict(environment or {}),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -78,7 +78,8 @@ def _message(event: Row) -> Message:
 
 def _entry(event: Row) -> Row:
     told = {"position": event["pos"], "source": "EVT_JOBS", "source_position": event["pos"], "index": 0}
-    return told | {"at": event["at"], "actor_id": "somebody", "command_id": event["command_id"]}
+    said = {"at": event["at"], "actor_id": "somebody", "command_id": event["command_id"]}
+    return told | said | {"target_id": event["stream_id"]}
 
 
 def _sound() -> tuple[Evidence, list[Record]]:

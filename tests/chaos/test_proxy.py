@@ -9,7 +9,7 @@ from itertools import islice
 import pytest
 
 from tests.chaos.proxy import Proxy, Weather
-from tests.chaos.workload import operations
+from tests.chaos.wishes import operations
 
 _STARTUP = b"\x00\x00\x00\x00user\x00jobplane_jobs\x00database\x00jobplane\x00\x00"
 

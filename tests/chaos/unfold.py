@@ -33,3 +33,8 @@ def histories(events: Iterable[Row]) -> dict[str, list[Row]]:
         for one in unfolded(event):
             found[one["stream_id"]].append(one)
     return dict(found)
+
+
+def of_jobs(events: Iterable[Row]) -> list[Row]:
+    """All that happened to jobs, in order."""
+    return [one for event in events for one in unfolded(event)]

@@ -1,88 +1,24 @@
-"""Seeded clients: what they ask for is decided by the seed alone; what they were answered is recorded."""
+"""Clients at work: they ask for what `wishes` says until they are answered; what they were answered is recorded."""
 
-import random
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
 import httpx2
 
+from tests.chaos import wishes
 from tests.chaos.history import Recorder
 from tests.chaos.stage import Stage
+from tests.chaos.wishes import SIDE, Operation, Request, operations
 from tests.support.waiting import eventually_sync
 
-_VERBS: Final = {"create": 64, "retry": 8, "cancel": 12, "run": 6, "restore": 5, "edit": 5}
-_KINDS: Final = {"chaos.quick": 70, "chaos.slow": 12, "chaos.blocks": 4, "chaos.fails": 14}
 _PATIENCE_S: Final = 40.0
 _REQUEST_S: Final = 8.0
 _DECIDED_S: Final = 12.0
 _JSON: Final = frozenset({"application/json", "application/problem+json"})
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """What one client asks for."""
-
-    name: str
-    """Also its Idempotency-Key, and the marker in the payload of the job that it makes."""
-    verb: str
-    body: dict[str, Any]
-    due_in_s: float
-    """For a create: so many seconds after it is sent (0: at once)."""
-    target: float
-    """For a control: which of the jobs this client knows (0: its first, 1: its latest)."""
-    duplicate: bool
-    """Sent a second time with the same key, whatever the first answer was."""
-    gives_up: bool
-    """Not repeated when it was not accepted."""
-    pause_s: float
-
-
-def operations(seed: str, client: str, pace_s: float) -> Iterator[Operation]:
-    """The endless list of one client; the same for the same seed."""
-    dice = random.Random(f"{seed} {client}")
-    number = 0
-    while True:
-        number += 1
-        name = f"{client}-{number}"
-        verb = dice.choices(list(_VERBS), weights=list(_VERBS.values()))[0] if number > 1 else "create"
-        yield Operation(
-            name=name,
-            verb=verb,
-            body=_body(dice, verb, name),
-            due_in_s=dice.choice([0, 0, 0, 0, 0, 1, 2]),
-            target=1 - dice.random() ** 2,
-            duplicate=dice.random() < 0.08,
-            gives_up=dice.random() < 0.1,
-            pause_s=dice.uniform(0.2, 1.8) * pace_s,
-        )
-
-
-def _body(dice: random.Random, verb: str, name: str) -> dict[str, Any]:
-    if verb == "create":
-        return _job(dice, name)
-    because = {"reason": f"because of {name}"}
-    return because | {"priority": dice.choice([0, 3, 9])} if verb == "edit" else because
-
-
-def _job(dice: random.Random, marker: str) -> dict[str, Any]:
-    kind = dice.choices(list(_KINDS), weights=list(_KINDS.values()))[0]
-    payload: dict[str, Any] = {"marker": marker}
-    if kind in {"chaos.slow", "chaos.blocks"}:
-        payload["seconds"] = round(dice.uniform(0.2, 2.5), 2)
-    if kind == "chaos.fails":
-        payload |= {"failures": dice.choice([1, 1, 2]), "fatal": dice.random() < 0.6}
-    job = {"kind": kind, "payload": payload, "priority": dice.choice([0, 0, 0, 5, -5]), "max_attempts": 2}
-    if dice.random() < 0.15:
-        job["unique_key"] = f"unique-{dice.randrange(6)}"
-    if dice.random() < 0.1:
-        job["timeout_s"] = 20
-    return job
 
 
 class Client:
@@ -93,6 +29,7 @@ class Client:
         self.known: list[str] = []
         self.answered = 0
         self.asked = 0
+        self.operations: list[str] = []
         self._waiting: dict[str, tuple[str, float]] = {}
         self._recorder = Recorder(stage.history_directory / f"{name}.jsonl", name)
         self._operations = operations(seed, name, pace_s)
@@ -133,24 +70,17 @@ class Client:
             raise
 
     def _ask(self, operation: Operation) -> None:
-        if operation.verb == "create":
-            path, body = "/jobs", dict(operation.body)
-            if operation.due_in_s:
-                body["run_at"] = (datetime.now(UTC) + timedelta(seconds=operation.due_in_s)).isoformat()
-        elif self.known:
-            target = self.known[min(len(self.known) - 1, int(operation.target * len(self.known)))]
-            action = "" if operation.verb == "edit" else f"/{operation.verb}"
-            path, body = f"/jobs/{target}{action}", dict(operation.body)
-        else:
+        request = wishes.request(operation, self.name, self.known, self.operations)
+        if request is None:
             return
         self.asked += 1
-        answered = self._until_answered(operation, path, body)
+        answered = self._until_answered(operation, request)
         if answered and operation.duplicate:
-            self._once(operation, path, body)
+            self._once(operation, request)
 
-    def _until_answered(self, operation: Operation, path: str, body: dict[str, Any]) -> bool:
+    def _until_answered(self, operation: Operation, request: Request) -> bool:
         while True:
-            status = self._once(operation, path, body)
+            status = self._once(operation, request)
             if status is not None and status not in {429, 500, 503}:
                 self.answered += 1
                 return True
@@ -161,29 +91,35 @@ class Client:
                 return False
             threading.Event().wait(0.1)
 
-    def _once(self, operation: Operation, path: str, body: dict[str, Any]) -> int | None:
-        self._recorder.note("invoke", op=operation.name, verb=operation.verb, path=path, body=body)
+    def _once(self, operation: Operation, request: Request) -> int | None:
+        self._recorder.note("invoke", op=operation.name, verb=request.verb, path=request.path, body=request.body)
         headers = {"Idempotency-Key": operation.name, "Prefer": "wait=2"}
         sent = time.monotonic()
         try:
-            method = "PATCH" if operation.verb == "edit" else "POST"
-            answer = self._http.request(method, path, json=body, headers=headers)
+            answer = self._http.request(request.method, request.path, json=request.body, headers=headers)
         except httpx2.TransportError as error:
             self._recorder.note("no_answer", op=operation.name, error=type(error).__name__)
             return None
-        self._recorder.note("answer", op=operation.name, sent=sent, **self._told(operation, answer, sent))
+        self._recorder.note("answer", op=operation.name, sent=sent, **self._told(operation, request, answer, sent))
         return answer.status_code
 
-    def _told(self, operation: Operation, answer: httpx2.Response, sent: float) -> dict[str, Any]:
+    def _told(self, operation: Operation, request: Request, answer: httpx2.Response, sent: float) -> dict[str, Any]:
         if answer.headers.get("content-type", "").partition(";")[0] not in _JSON:
             return {"status": answer.status_code, "text": answer.text[:200]}
         told = answer.json()
         status = answer.status_code
         facts = {"status": status, "code": told.get("code"), "command_id": told.get("command_id")}
-        if status in {200, 201}:
-            job = told if operation.verb == "create" else told["job"]
+        if "undo_of" in told or "action" in told:
+            if told["id"] not in self.operations:
+                self.operations.append(told["id"])
+            return facts | ({"operation": told["id"]} if request.verb in {"bulk", "undo"} else {})
+        if status in {200, 201} and request.verb.endswith("_queue"):
+            facts |= {"position": told["position"], "existing": False}
+        elif status in {200, 201}:
+            makes = request.verb in {"create", "clone"}
+            job = told if makes else told["job"]
             facts |= {"job": job["id"], "position": told["position"], "existing": False}
-            if operation.verb == "create":
+            if makes:
                 facts |= {"command_id": answer.headers["Jobplane-Command-Id"], "existing": status == 200}
                 self.known.append(job["id"])
         elif status == 202:
@@ -193,7 +129,7 @@ class Client:
         return facts
 
     def _settle(self) -> None:
-        """Ask what became of every command that was only accepted."""
+        """Ask what became of every command that was only accepted; resume what is paused of the own operations."""
         until = time.monotonic() + _DECIDED_S
         for name, (command, sent) in self._waiting.items():
             left = max(0.0, until - time.monotonic())
@@ -201,6 +137,22 @@ class Client:
                 eventually_sync(partial(self._decided, name, command), timeout=left)
             except AssertionError:
                 self._recorder.note("undecided", op=name, command_id=command, sent=sent)
+        for operation in self.operations:
+            try:
+                eventually_sync(partial(self._ended, operation), timeout=max(0.5, until - time.monotonic()))
+            except AssertionError:
+                self._recorder.note("stuck", detail=f"operation {operation} does not come to its end")
+
+    def _ended(self, operation: str) -> bool:
+        try:
+            answer = self._http.get(f"/operations/{operation}")
+            status = answer.json().get("status") if answer.status_code == 200 else None
+            if status == "paused":
+                self._http.post(f"/operations/{operation}/resume", json={})
+        except httpx2.TransportError:
+            return False
+        # one that a restored copy of the database did not have is gone
+        return answer.status_code == 404 or status in {"planned", "done", "stopped", "failed"}
 
     def _decided(self, name: str, command: str) -> bool:
         try:
@@ -217,7 +169,8 @@ class Client:
 class Workload:
     """Some clients at work."""
 
-    def __init__(self, clients: list[Client]) -> None:
+    def __init__(self, stage: Stage, clients: list[Client]) -> None:
+        self._stage = stage
         self.clients = clients
 
     @property
@@ -241,13 +194,22 @@ class Workload:
             client.finish()
         for client in self.clients:
             client.join()
+        with self._stage.platform.client() as http:
+            eventually_sync(lambda: _let_go(http), timeout=_DECIDED_S)
+
+
+def _let_go(http: httpx2.Client) -> bool:
+    """Whatever is left paused or limited goes on."""
+    resumed = http.post(f"/queues/{SIDE}/resume", json={"reason": "the end"})
+    unlimited = http.put(f"/queues/{SIDE}/limits", json={"reason": "the end", "concurrency": None, "rate": None})
+    return {resumed.status_code, unlimited.status_code} <= {200, 409}
 
 
 @contextmanager
 def workload(stage: Stage, seed: str, *, clients: int = 3, pace_s: float = 0.04) -> Iterator[Workload]:
     """Clients at work inside the block."""
     token = stage.platform.token()
-    load = Workload([Client(stage, f"client{n}", seed, token, pace_s) for n in range(1, clients + 1)])
+    load = Workload(stage, [Client(stage, f"client{n}", seed, token, pace_s) for n in range(1, clients + 1)])
     for client in load.clients:
         client.start()
     try:
