@@ -3,6 +3,7 @@
 from typing import Final
 
 from tests.chaos import (
+    scenarios_bulk,
     scenarios_kill,
     scenarios_messages,
     scenarios_network,
@@ -67,6 +68,7 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.name: scenario
     for scenario in (
         *scenarios_kill.SCENARIOS,
+        *scenarios_bulk.SCENARIOS,
         *scenarios_servers.SCENARIOS,
         *scenarios_network.SCENARIOS,
         *scenarios_messages.SCENARIOS,

@@ -119,9 +119,13 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def some_jobs(self, data: st.DataObject) -> None:
-        wanted = [asking.creation(data, self.model, self._id) for _ in range(data.draw(st.integers(6, 12)))]
-        self._send([(verb, target, says, None) for verb, target, says in wanted], data)
-        self._deliver(self.waiting, None)
+        for _ in range(data.draw(st.integers(6, 12))):
+            verb, target, says = asking.creation(data, self.model, self._id)
+            self._send([(verb, target, says, None)], data)
+            self._deliver(self.waiting, None)
+            if says["unique_key"] is not None:  # the next one can have it
+                self._send([("cancel", target, {}, None)], data)
+                self._deliver(self.waiting, None)
         for job_id in list(self.model.jobs)[::3]:
             self._send([("cancel", job_id, {}, None)], data)
         for queue in asking.QUEUES:
