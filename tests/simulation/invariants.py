@@ -307,6 +307,21 @@ def unique_keys_are_unique(evidence: Evidence) -> Iterator[str]:
             yield f"{key} is held by {holders[key]} and, at {fact.position}, by {job}"
 
 
+def pauses_are_kept(evidence: Evidence) -> Iterator[str]:
+    """After a pause only forced jobs start, until it is over."""
+    changes = [*evidence.database.pauses]
+    paused, forced = False, set[str]()
+    for fact in evidence.facts:
+        while changes and changes[0][0] < fact.position:
+            paused = changes.pop(0)[1]
+        if fact.event.type == "job.force_run.v1":
+            forced.add(fact.event.stream_id)
+        if fact.event.type == "job.started.v1":
+            if paused and fact.event.stream_id not in forced:
+                yield f"{fact.event.stream_id} was started at {fact.position}, behind a pause"
+            forced.discard(fact.event.stream_id)
+
+
 def nobody_waits_in_a_circle(evidence: Evidence) -> Iterator[str]:
     """All locks are taken in one order, so nobody needs the database to break a deadlock."""
     yield from evidence.database.locks.circles
@@ -350,6 +365,7 @@ CHECKS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
     runs_are_given_once,
     leases_are_respected,
     unique_keys_are_unique,
+    pauses_are_kept,
     nobody_waits_in_a_circle,
     nobody_is_stuck,
     nothing_is_left_behind,

@@ -18,6 +18,7 @@ from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.error_groups import GroupChange
 from jobplane.jobs.job import Job
 from jobplane.jobs.outcomes import Stored
+from jobplane.jobs.queue import Control
 from jobplane.jobs.rows import Held
 from jobplane.jobs.store import Due, UniqueKey
 from tests.simulation.faults import Faults
@@ -57,6 +58,8 @@ class Session:
         self.over = False
         self.committing = False
         """Its end is on the server: it comes to it whatever becomes of the process."""
+        self.starts_jobs = False
+        """It looked, or is about to look, whether something is paused or limited."""
 
 
 class Locks:
@@ -159,6 +162,8 @@ class MemoryDatabase:
         self.counts: dict[tuple[str, JobStatus], int] = {}
         self.controls: dict[str, allowance.Held] = {}
         """Queues and kinds that are paused or limited, by key."""
+        self.pauses: list[tuple[int, bool]] = []
+        """The last position before each change, and whether it was a pause."""
         self.failures: dict[str, int] = {}
         """Of each error group, all that ever were."""
         self.failed_now: dict[str, int] = {}
@@ -239,6 +244,14 @@ class MemoryDatabase:
         target = item.control.target
         jobs = [row.job for row in self.rows.values() if row.job.status is JobStatus.RUNNING]
         return sum((job.queue if target.sort == "queue" else job.kind) == target.name for job in jobs)
+
+    def change_control(self, control: Control) -> bool:
+        """Pause, resume or limit; false while somebody starts jobs who may have looked before: ask again."""
+        if any(session.starts_jobs for session in self.sessions):
+            return False
+        self.controls[control.target.key] = allowance.Held(control)
+        self.pauses.append((self.head, control.paused is not None))
+        return True
 
     def take_positions(self, count: int) -> int:
         """The position before the first of so many new ones; the head is locked."""

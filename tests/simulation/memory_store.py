@@ -78,6 +78,7 @@ class MemoryWriting:
 
     async def _claim(self, selection: Claimable) -> Found:
         database, queue, kinds = self._database, selection.queue, selection.kinds
+        self._session.starts_jobs = True
         keys = allowance.keys_of(queue, kinds)
         permit = None
         if controls := database.controls_of(keys):
@@ -193,6 +194,7 @@ class MemoryWriting:
     async def _write(self, changes: Changes) -> None:
         database, session = self._database, self._session
         await database.faults.on_the_server()
+        session.starts_jobs = session.starts_jobs or bool(self._starting)
         if database.controls_of(self._starting):
             raise Controlled
         count = len(changes.events)

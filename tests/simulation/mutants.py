@@ -13,12 +13,15 @@ from psycopg.errors import UniqueViolation
 from jobplane.chassis.intake import Delivery, Intake
 from jobplane.contracts.commands import CreateJob
 from jobplane.contracts.ids import JobId
+from jobplane.contracts.job_events import AnyJobEvent, JobRetried
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.workers import LeasedJob
 from jobplane.jobs import claims, leases, ledger, runs
 from jobplane.jobs.decider import Context, Decision, LeaseLost, Report
+from jobplane.jobs.error_groups import Grouping
 from jobplane.jobs.job import Job
 from jobplane.jobs.ledger import Ledger
+from jobplane.jobs.queue import Control
 from jobplane.jobs.store import ById, Due, Known, UniqueKey
 from jobplane.jobs.wishes import Settled, Wish
 from tests.simulation import memory_store
@@ -168,6 +171,28 @@ def a_cancel_does_not_fence() -> AbstractContextManager[object]:
 
 _REPORT: Final = runs._report
 
+
+def a_retried_job_stays_in_its_error_group() -> AbstractContextManager[object]:
+    """Only what becomes FAILED is counted, not what is no more."""
+    hear = Grouping.hear
+
+    def forget(self: Grouping, before: Job | None, event: AnyJobEvent, after: Job) -> None:
+        hear(self, None if isinstance(event, JobRetried) else before, event, after)
+
+    return _patched((Grouping, "hear", forget))
+
+
+def a_pause_does_not_wait_for_those_who_start_jobs() -> AbstractContextManager[object]:
+    """Whoever looked before it starts jobs behind it."""
+    change = MemoryDatabase.change_control
+
+    def at_once(self: MemoryDatabase, control: Control) -> bool:
+        with mock.patch.object(self, "sessions", {}):
+            return change(self, control)
+
+    return _patched((MemoryDatabase, "change_control", at_once))
+
+
 MUTANTS: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str]]] = {
     mutant.__name__: (mutant, caught_by)
     for mutant, caught_by in (
@@ -183,6 +208,8 @@ MUTANTS: Final[dict[str, tuple[Callable[[], AbstractContextManager[object]], str
         (a_repeated_request_gets_what_another_worker_got, "runs_are_given_once"),
         (a_promise_is_kept_although_the_lease_was_refused, "runs_are_given_once"),
         (a_cancel_does_not_fence, "every_history_is_possible"),
+        (a_retried_job_stays_in_its_error_group, "error_groups_are_counts"),
+        (a_pause_does_not_wait_for_those_who_start_jobs, "pauses_are_kept"),
     )
 }
 """Each mistake, and the invariant that speaks up."""

@@ -22,10 +22,12 @@ from jobplane.chassis import database as databases
 from jobplane.chassis import refusals
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.jobs import FINISHED, JobStatus
+from jobplane.contracts.queues import Pause
+from jobplane.jobs.queue import Control, Target
 from jobplane.jobs.store import Store
 from jobplane.jobs.wishes import Settled
 from tests.simulation import invariants
-from tests.simulation.clients import FAR, KINDS, Client
+from tests.simulation.clients import ADMIN, FAR, KINDS, QUEUE, Client
 from tests.simulation.faults import Faults
 from tests.simulation.history import History
 from tests.simulation.loop import Endless, Process, SimulatedLoop, Standstill
@@ -37,6 +39,8 @@ from tests.simulation.workers import LENGTHS_S, Worker
 
 LONGEST_S: Final = 240.0
 """So long after the last fault everything must have come to its end."""
+_QUEUE: Final = Target("queue", QUEUE)
+_ASK_AGAIN_S: Final = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +212,8 @@ class World:
         """Kill, freeze and halt, at random instants, until the clients have asked for everything."""
         victims = [name for name in self.parts if not name.startswith("client")]
         pace_s = self.dice.choice((0.3, 1.0, 3.0))
-        every = (self._freeze, self._strike, self._replace, self._halt)
-        kinds = self.dice.choice(((), (self._freeze,), (self._strike,), (self._replace,), every))
+        every = (self._freeze, self._strike, self._replace, self._halt, self._pause)
+        kinds = self.dice.choice(((), (self._freeze,), (self._strike,), (self._replace,), (self._pause,), every))
         while self.loop.now < 1 or any(client.commands for client in self.clients):
             await asyncio.sleep(self.dice.random() * 2 * pace_s)
             if kinds:
@@ -244,6 +248,22 @@ class World:
         if self.database.halted is not None:
             self.tell("operator", "writes are allowed")
             self.database.halted = None
+
+    def _pause(self, _name: str) -> None:
+        if self.faults.over:
+            return
+        paused = Pause(at=self.database.now(), by=ADMIN)
+        if self.database.change_control(Control(_QUEUE, 1, paused)):
+            self.tell("operator", "the queue is paused")
+            self.loop.call_later(self.dice.choice((0.2, 1.0, 4.0)), self._resume)
+        else:
+            self.loop.call_later(_ASK_AGAIN_S, self._pause, "")
+
+    def _resume(self) -> None:
+        if self.database.change_control(Control(_QUEUE, 2)):
+            self.tell("operator", "the queue goes on")
+        else:
+            self.loop.call_later(_ASK_AGAIN_S, self._resume)
 
     def kill(self, process: Process) -> None:
         """End a process without a word; it is started anew a little later."""
