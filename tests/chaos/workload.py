@@ -169,8 +169,9 @@ class Client:
 class Workload:
     """Some clients at work."""
 
-    def __init__(self, stage: Stage, clients: list[Client]) -> None:
+    def __init__(self, stage: Stage, token: str, clients: list[Client]) -> None:
         self._stage = stage
+        self._token = token
         self.clients = clients
 
     @property
@@ -194,22 +195,26 @@ class Workload:
             client.finish()
         for client in self.clients:
             client.join()
-        with self._stage.platform.client() as http:
-            eventually_sync(lambda: _let_go(http), timeout=_DECIDED_S)
+        eventually_sync(self._let_go, timeout=_PATIENCE_S)
 
-
-def _let_go(http: httpx2.Client) -> bool:
-    """Whatever is left paused or limited goes on."""
-    resumed = http.post(f"/queues/{SIDE}/resume", json={"reason": "the end"})
-    unlimited = http.put(f"/queues/{SIDE}/limits", json={"reason": "the end", "concurrency": None, "rate": None})
-    return {resumed.status_code, unlimited.status_code} <= {200, 409}
+    def _let_go(self) -> bool:
+        """Whatever is left paused or limited goes on."""
+        headers = {"Authorization": f"Bearer {self._token}"}
+        address = f"{self._stage.platform.url}/api/admin/queues/{SIDE}"
+        unlimited = {"reason": "the end", "concurrency": None, "rate": None}
+        try:
+            resumed = httpx2.post(f"{address}/resume", json={"reason": "the end"}, headers=headers)
+            free = httpx2.put(f"{address}/limits", json=unlimited, headers=headers)
+        except httpx2.TransportError:
+            return False
+        return {resumed.status_code, free.status_code} <= {200, 409}
 
 
 @contextmanager
 def workload(stage: Stage, seed: str, *, clients: int = 3, pace_s: float = 0.04) -> Iterator[Workload]:
     """Clients at work inside the block."""
     token = stage.platform.token()
-    load = Workload(stage, [Client(stage, f"client{n}", seed, token, pace_s) for n in range(1, clients + 1)])
+    load = Workload(stage, token, [Client(stage, f"client{n}", seed, token, pace_s) for n in range(1, clients + 1)])
     for client in load.clients:
         client.start()
     try:
