@@ -71,7 +71,9 @@ class MemoryWriting:
         holders = await self._lock_keys(known)
         stored = {key: database.outcomes[key] for key in known.command_ids if key in database.outcomes}
         held = await self._lock(selection)
-        found = Found(held=held, now=database.now(), stored=stored, holders=holders)
+        told = {event.stream_id for _, event in database.events} if known.created else set()
+        archived = [job_id for job_id in known.created if job_id in told and job_id not in database.rows]
+        found = Found(held=held, now=database.now(), stored=stored, holders=holders, archived=archived)
         await database.faults.way()
         database.faults.connection()
         return found

@@ -7,7 +7,7 @@ import pytest
 from psycopg.errors import UniqueViolation
 
 from jobplane.chassis.ids import new_id
-from jobplane.contracts.commands import CancelJob, EditJob, ForceRunJob, RetryJob
+from jobplane.contracts.commands import CancelJob, CreateJob, EditJob, ForceRunJob, RetryJob
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import ErrorFact
@@ -145,6 +145,15 @@ class StoreChecks:
         assert {key: n for key, n in (await shelf.counts()).items() if n} == {}
         async with shelf.store.transaction() as tx:
             assert (await tx.read(ById([job.id]), NOTHING)).held == []
+
+    async def test_the_id_of_an_archived_job_is_not_taken_again(self, shelf: Shelf) -> None:
+        job = await create(shelf.ledger)
+        await settle(shelf, CancelJob(job_id=job.id))
+        again, other = CreateJob(job_id=job.id, kind=KIND), CreateJob(job_id=JobId(new_id()), kind=KIND)
+        [_, at_once] = await settle(shelf, ArchiveJob(job.id, timedelta()), again)
+        [later, beside] = await settle(shelf, again, other)
+        assert at_once.decision == later.decision == Rejected("job_archived", REFUSALS["job_archived"])
+        assert beside.position is not None
 
     async def test_a_claim_of_several_kinds_takes_in_one_order(self, shelf: Shelf) -> None:
         kinds = [KIND, "test.other", "test.third"]

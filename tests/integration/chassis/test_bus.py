@@ -152,6 +152,8 @@ async def test_a_request_that_nobody_answers_ends(connection: Connection) -> Non
 async def test_what_the_server_would_hang_up_for_is_not_sent(connection: Connection) -> None:
     with pytest.raises(MaxPayloadError):
         await connection.publish("x", bytes(connection.max_payload + 1))
+    with pytest.raises(MaxPayloadError):
+        await connection.publish("x", bytes(connection.max_payload - 10), headers={"name": "value"})
     with pytest.raises(BadHeaderError):
         await connection.publish_all([("x", {"a": "b\nc"}, b"")])
     await connection.flush()

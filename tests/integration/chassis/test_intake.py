@@ -111,6 +111,10 @@ async def waiting(reading: Connection) -> int:
     return int(stream["last_seq"] - info["delivered"]["stream_seq"] + info["num_ack_pending"])
 
 
+async def state_of(reading: Connection, messages: int) -> bool:
+    return int((await state(reading, JOBS_INTAKE.stream))["messages"]) == messages
+
+
 async def empty(reading: Connection) -> bool:
     return await waiting(reading) == 0
 
@@ -157,6 +161,47 @@ async def test_poison_is_dead_lettered_with_its_reason_and_the_others_pass(
     )
     assert second[1]["traceparent"] == "00-1-2-01"
     assert "Nats-Msg-Id" not in second[1]
+
+
+async def send_raw(nc: Connection, head: bytes, body: bytes) -> None:
+    """Send what no client would send, but the server takes."""
+    block = b"NATS/1.0\r\n" + head + b"\r\n"
+    told = b"HPUB jobs.cmd.gateway.create %d %d\r\n" % (len(block), len(block) + len(body))
+    await nc._send_command(told + block + body + b"\r\n")
+    await nc.flush()
+
+
+async def test_poison_with_headers_that_nobody_may_send_on_is_dead_lettered(
+    taking: Connection, reading: Connection, desk: Desk
+) -> None:
+    desk.verdict = lambda text: InvalidMessage("poison") if text == "poison" else None
+    await send_raw(reading, b"X-Odd: a\rb\nc\tf\x00g\r\nOd\rd: 1\r\nno colon\r\n: no name\r\n", b"poison")
+    await eventually(lambda: state_of(reading, 1))
+    async with running(taking, desk):
+        await eventually(lambda: empty(reading))
+    [(text, headers)] = await dead(reading)
+    assert text == "poison"
+    assert headers["X-Odd"] == "a b c f g"
+    assert headers["Jobplane-Dead-Reason"] == "poison"
+
+
+@pytest.mark.parametrize("room", [0, 300], ids=["full", "nearly full"])
+async def test_poison_that_fills_a_message_is_dead_lettered_as_far_as_there_is_room(
+    taking: Connection, reading: Connection, desk: Desk, room: int
+) -> None:
+    desk.verdict = lambda text: InvalidMessage("poison " * 200) if text.startswith("x") else None
+    head = b"X-Large: %s\r\n" % (b"y" * 5000)
+    body = b"x" * (reading.max_payload - len(head) - len(b"NATS/1.0\r\n\r\n") - room)
+    await send_raw(reading, head, body)
+    await eventually(lambda: state_of(reading, 1))
+    async with running(taking, desk):
+        await eventually(lambda: empty(reading))
+        await send(reading, "a")
+        await eventually(lambda: desk.done == ["a"])
+    [(text, headers)] = await dead(reading)
+    assert body.startswith(text.encode())
+    assert "X-Large" not in headers
+    assert headers.get("Jobplane-Dead-Size") == (None if len(text) == len(body) else str(len(body)))
 
 
 async def test_a_message_that_fails_five_times_alone_is_dead_lettered_while_its_neighbours_pass(

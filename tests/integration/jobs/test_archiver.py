@@ -59,6 +59,8 @@ async def test_nothing_can_be_done_with_an_archived_job(
     assert (refused.status, refused.code) == ("refused", "job_archived")
     asked = OneCommand(command_id=wanted.command_id)
     assert (await queries.ask(driver.gateway, "jobs", "command", asked, CommandOutcome)).code == "job_archived"
+    for more in ({}, {"unique_key": new_id()}):
+        assert (await driver.do(driver.creation(job_id=job_id, **more))).code == "job_archived"
     unknown = await driver.do(RetryJob(job_id=JobId(new_id())))
     assert unknown.code == "job_not_found"
     with pytest.raises(Refused, match="job_not_found"):

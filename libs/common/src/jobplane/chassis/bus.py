@@ -71,8 +71,8 @@ class Connection(Client):
         Raises:
             NotConnected: at once, while the connection is away.
         """
-        self._check(payload)
-        await self._send_command(frame(subject, reply, headers, payload))
+        self._check()
+        await self._send_command(self._framed(subject, reply, headers, payload))
         await self._flush_pending()
 
     async def publish_all(self, messages: Iterable[tuple[str, dict[str, str] | None, bytes]]) -> None:
@@ -81,11 +81,9 @@ class Connection(Client):
         Raises:
             NotConnected: at once, while the connection is away.
         """
-        frames: list[bytes] = []
-        for subject, headers, body in messages:
-            self._check(body)
-            frames.append(frame(subject, "", headers, body))
+        frames = [self._framed(subject, "", headers, body) for subject, headers, body in messages]
         if frames:
+            self._check()
             await self._send_command(b"".join(frames))
             await self._flush_pending()
 
@@ -129,16 +127,21 @@ class Connection(Client):
         if answer is not None and not answer.done():
             answer.set_result(Msg(self, subject, reply, body, headers))
 
-    def _check(self, body: bytes) -> None:
-        """Refuse what would not be sent now, or would make the server hang up."""
+    def _framed(self, subject: str, reply: str, headers: dict[str, str] | None, body: bytes) -> bytes:
+        """A message as the server reads it, unless the server would hang up: its headers count, too."""
+        framed = frame(subject, reply, headers, body)
+        if len(framed) > self._max_payload and len(framed) - framed.index(b"\n") - len(b"\n\r\n") > self._max_payload:
+            raise errors.MaxPayloadError
+        return framed
+
+    def _check(self) -> None:
+        """Refuse what would not be sent now."""
         if self.is_closed:
             raise errors.ConnectionClosedError
         if self.is_draining_pubs:
             raise errors.ConnectionDrainingError
         if not self.is_connected:
             raise NotConnected
-        if len(body) > self._max_payload:
-            raise errors.MaxPayloadError
 
     async def subscribe_sink(self, subject: str, sink: Sink) -> Callable[[], Awaitable[None]]:
         """Give every message on `subject` to `sink` as soon as it is read; the returned function ends that."""

@@ -7,7 +7,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from psycopg import AsyncConnection
 
-from jobplane.chassis import metrics
+from jobplane.chassis import burial, metrics
 from jobplane.contracts.dead_letters import DEAD_POSITION, DEAD_REASON, DEAD_STREAM
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.subjects import dead_letter
@@ -34,8 +34,7 @@ class DeadEvents:
         Raises:
             Unavailable: the DLQ does not take it; nothing may go on as if the event had been dealt with.
         """
-        plain = reason.encode("ascii", "replace").decode()
-        plain = "".join(letter if letter.isprintable() else " " for letter in plain)[:_MAX_REASON_CHARS]
+        plain = burial.one_line(reason.encode("ascii", "replace").decode())[:_MAX_REASON_CHARS]
         headers = {
             DEAD_REASON: plain,
             DEAD_STREAM: self._stream,

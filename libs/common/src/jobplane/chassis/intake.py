@@ -13,10 +13,9 @@ from typing import Final
 import structlog
 from nats.errors import Error as NatsError
 
-from jobplane.chassis import database, metrics
+from jobplane.chassis import burial, database, metrics
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.pace import Pace
-from jobplane.contracts.dead_letters import DEAD_REASON, DEAD_SUBJECT
 from jobplane.contracts.errors import InvalidMessage, Unavailable
 from jobplane.contracts.topology import ConsumerSpec
 
@@ -214,13 +213,11 @@ class Intake:
 
     async def _bury(self, delivery: Delivery, reason: InvalidMessage) -> bool:
         """Put it into the DLQ; False if that failed, then it stays unacknowledged and comes again."""
-        headers = {
-            **{name: value for name, value in delivery.headers.items() if not name.startswith("Nats-")},
-            DEAD_REASON: " ".join(str(reason).encode("ascii", "replace").decode().split())[:1000],
-            DEAD_SUBJECT: delivery.subject,
-        }
+        headers, body = burial.letter(
+            delivery.subject, delivery.headers, delivery.data, str(reason), self._nc.max_payload
+        )
         try:
-            answer = await self._nc.request(self._dead_letters, delivery.data, headers=headers, timeout=5)
+            answer = await self._nc.request(self._dead_letters, body, headers=headers, timeout=5)
         except (NatsError, TimeoutError) as error:
             log.warning("intake.dead_letter_failed", subject=delivery.subject, error=type(error).__name__)
             return False

@@ -11,6 +11,8 @@ from jobplane.contracts.message import Fact
 DEAD_REASON: Final = "Jobplane-Dead-Reason"
 DEAD_SUBJECT: Final = "Jobplane-Dead-Subject"
 """Header of a command: where it was sent."""
+DEAD_SIZE: Final = "Jobplane-Dead-Size"
+"""Header of a message that was too large to be kept whole: how many bytes its body had."""
 DEAD_STREAM: Final = "Jobplane-Dead-Stream"
 """Header of an event: the stream it stands in."""
 DEAD_POSITION: Final = "Jobplane-Dead-Position"

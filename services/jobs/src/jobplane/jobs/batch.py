@@ -47,6 +47,7 @@ class Batch:
     jobs: dict[JobId, Held]
     policy: ReasonPolicy = reasons.BY_DEFAULT
     permit: Permit | None = None
+    archived: set[JobId] = field(default_factory=set)
     settled: list[Settled] = field(default_factory=list)
     events: list[NewEvent] = field(default_factory=list)
     _caused: list[Settled] = field(default_factory=list)
@@ -99,6 +100,7 @@ class Batch:
             jitter=random.random(),  # noqa: S311 - spreads retries, guards nothing
             holder=self.holders.get((keyed.kind, keyed.unique_key)) if keyed and keyed.unique_key else None,
             payload=wish.body.fact if wish.body and isinstance(command, CreateJob | EditJob) else None,
+            archived=command.job_id in self.archived,
             error=wish.error,
         )
         return decide(command, job, context)
@@ -126,6 +128,7 @@ class Batch:
         archived = isinstance(event, JobArchived)
         if archived:
             held.archived = True
+            self.archived.add(job.id)
             del self.jobs[job.id]  # for whatever else is wanted of it
         self._moves.append((before, None if archived else (job.queue, job.status)))
         self.events.append(_new_event(wish, event, meta, traceparent, correlation_id))

@@ -37,6 +37,8 @@ def create(command: CreateJob, state: Job | None, context: Context) -> Decision:
     """Accept a new job, or answer with the one that holds its unique key."""
     if state is not None:
         return refuse("job_exists", state)
+    if context.archived:
+        return refuse("job_archived")
     if command.unique_key is not None and context.holder is not None:
         return AlreadyThere(context.holder)
     wanted = command.run_at or context.now

@@ -19,6 +19,7 @@ from jobplane.chassis.stream_letters import Letter, StreamLetters
 from jobplane.contracts.dead_letters import (
     DEAD_POSITION,
     DEAD_REASON,
+    DEAD_SIZE,
     DEAD_SUBJECT,
     MAX_SEQUENCE,
     DeadLetter,
@@ -181,7 +182,7 @@ def _not_replayable(letter: Letter) -> Refused:
 
 
 def _replayable(letter: Letter) -> bool:
-    return letter.subject == OURS and DEAD_SUBJECT in letter.headers
+    return letter.subject == OURS and DEAD_SUBJECT in letter.headers and DEAD_SIZE not in letter.headers
 
 
 def _renewed(body: bytes) -> bytes:

@@ -15,6 +15,7 @@ from jobplane.jobs.job import Job
 REFUSALS: Final[Mapping[str, str]] = {
     "job_not_found": "There is no such job: check the id, or look the job up in the list of jobs.",
     "job_exists": "A job with this id exists already: choose a new id for a new job.",
+    "job_archived": "A job with this id was there and is archived: choose a new id for a new job.",
     "job_not_failed": "Only a failed job can be retried: wait until this one has failed, or create a new job.",
     "job_not_pending": "Only a pending job can be started: look at its status, it runs already or is finished.",
     "job_not_due": "The job waits for its time: wait until it is due, or force it to run now.",
@@ -41,6 +42,8 @@ class Context:
     """Who holds the job's unique key now."""
     payload: Body | None = None
     """Payload of a job to create."""
+    archived: bool = False
+    """A job of this id is archived."""
     error: ErrorFact | None = None
     """Error to record when the command is a timeout or an orphaning; a bare one is used without it."""
 

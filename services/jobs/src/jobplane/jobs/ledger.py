@@ -4,6 +4,7 @@ Every writer hands its wishes to `Ledger.write`, which locks, decides, appends a
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -82,9 +83,11 @@ class Ledger:
     async def _repeat(
         self, selection: Selection, plan: Plan, known: Known, *, presume: bool
     ) -> tuple[list[Settled], Permit | None]:
+        first = replace(known, created=())
         for attempt in range(1, _TRIES + 1):
+            told = first if attempt == 1 else known  # hardly ever is the id of an archived job taken
             try:
-                settled, permit = await self._write(selection, plan, known, presume=attempt == 1 and presume)
+                settled, permit = await self._write(selection, plan, told, presume=attempt == 1 and presume)
             except Exception as error:
                 if attempt == _TRIES or not worth_repeating(error):
                     raise
@@ -107,6 +110,7 @@ class Ledger:
                     jobs={item.job.id: item for item in found.held},
                     policy=self._reasons,
                     permit=found.permit,
+                    archived=set(found.archived),
                 )
                 for wish in plan(found.held, found.now):
                     batch.settle(wish)
@@ -153,5 +157,6 @@ def _known(wishes: Sequence[Wish], then: Sequence[Wish] = ()) -> Known:
         command_ids=[wish.delivered.command_id for wish in wishes if wish.delivered],
         unique_keys=[(command.kind, command.unique_key) for command in created if command.unique_key is not None],
         retried=[command.job_id for command in commands if isinstance(command, RetryJob | RestoreJob)],
+        created=[command.job_id for command in created],
         starting=frozenset().union(*starting),
     )

@@ -75,6 +75,11 @@ SELECT job.kind, job.unique_key, job.id FROM job JOIN ({_WANTED_KEYS}) AS k
 ON job.kind = k.kind AND job.unique_key = k.key WHERE job.status IN ('PENDING', 'RUNNING')
 """  # noqa: S608 - constants
 
+_ARCHIVED: Final = """
+SELECT stream_id::text FROM event WHERE stream_id = ANY(%s::uuid[]) AND version = 1
+    AND NOT EXISTS (SELECT FROM job WHERE job.id = event.stream_id)
+"""
+
 _id_of = attrgetter("job.id")
 
 
@@ -147,11 +152,15 @@ class PostgresWriting:
         )
         now = max(row[0] for row in found)
         self._clock.hear(now)
+        archived = []
+        if known.created:
+            (archived,) = await self._tx.read((LockOrder.ROWS, _ARCHIVED, (plain(known.created),)))
         return Found(
             held=_in_order(selection, [rows.held(row[2:]) for row in found if row[2] is not None]),
             now=now,
             stored={row[0]: outcomes.stored(row) for told in found if told[1] for row in told[1]},
             holders={(kind, key): holder for kind, key, holder in keys[-1]} if locks else {},
+            archived=[row[0] for row in archived],
         )
 
     async def _claim(self, selection: Claimable) -> Found:

@@ -67,6 +67,8 @@ class Known:
     """That a job to create wants."""
     retried: Sequence[JobId] = ()
     """Jobs that may take their unique key again."""
+    created: Sequence[JobId] = ()
+    """Of jobs to create: perhaps one is archived, which no row tells."""
     starting: Collection[str] = ()
     """Keys of the queues and kinds of jobs that are to start as they are made: see `Controlled`."""
 
@@ -83,6 +85,8 @@ class Found:
     """Who holds the unique keys that were asked for."""
     permit: Permit | None = None
     """What may start, of a claim where something is paused or limited."""
+    archived: Collection[JobId] = ()
+    """Those of `Known.created` that are."""
 
 
 @dataclass(slots=True)
