@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobplane.contracts.contradictions import contradiction
 from jobplane.contracts.job_filter import (
     Bounds,
     Excluded,
@@ -85,8 +86,47 @@ _WRONG = {
     "attempt:>5 attempt:<5": ("<5", "empty"),
     "older:2": ("2", "2h"),
     "older:1h older:2h": ("2h", "given twice"),
-    "older:2h newer:1h": ("older:2h newer:1h", "both older and newer"),
-    "status:failed -status:failed": ("status:failed -status:failed", "excluded"),
+    "older:2h newer:1h": ("newer:1h", "both older and newer"),
+    "status:failed -status:failed": ("-status:failed", "excluded"),
+    "kind:a.* queue:q -kind:a.*": ("-kind:a.*", "every kind that is wanted is excluded"),
+    "-status:pending,running,completed,failed,cancelled": (
+        "-status:pending,running,completed,failed,cancelled",
+        "every status",
+    ),
+    "status:running,pending finished:>2026-11-01": ("finished:>2026-11-01", "have not finished"),
+    "error:x status:completed tag:y": ("status:completed", "no error any more"),
+    "status:completed fingerprint:0123456789abcdef": ("fingerprint:0123456789abcdef", "no error any more"),
+    "created:>2026-11-02 finished:2026-11-01": ("finished:2026-11-01", "no job is finished before it is created"),
+    "started:<2026-11-01 created:2026-11-01": ("created:2026-11-01", "no job is started before"),
+    "priority:>1000": ("priority:>1000", "between -1000 and 1000"),
+    "attempt:<0": ("attempt:<0", "no job has such an attempt"),
+    "priority:99999999999999999999": ("99999999999999999999", "too large"),
+    "older:999999999999d": ("999999999999d", "more than ten years"),
+    "older:0h": ("0h", "nothing takes no time"),
+    "newer:1.5h": ("1.5h", "whole numbers"),
+    "status:failed OR kind:x": ("OR", "with commas"),
+    "timeout || kind:x": ("||", "with commas"),
+    "status:failed and kind:x": ("and", "must hold anyway"),
+    "NOT status:failed": ("NOT", "-status:failed"),
+    "!timeout": ("!timeout", "to exclude it"),
+    "-NOT": ("-NOT", "to exclude it"),
+    "(timeout": ("(timeout", "brackets"),
+    "timeout)": ("timeout)", "brackets"),
+    "tag:(a,b": ("(a", "brackets"),
+    "created:[2026-11-01": ("[2026-11-01", "brackets"),
+    "error:'timed": ("'timed", "double quotes"),
+    "“timed": ("“timed", "double quotes"),
+    "status=failed": ("status=failed", "write status:failed"),
+    "state!=failed": ("state!=failed", "write -status:failed"),
+    "priority>=5": ("priority>=5", "write priority:>=5"),
+    "payload.n=5": ("payload.n=5", "write payload.n:5"),
+    "payload.n:>5": (">5", "not by their order"),
+    "payload.n:1..5": ("1..5", "not by their order"),
+    "tag:a*b": ("a*b", "takes whole values"),
+    "tag:*": ("*", "takes whole values"),
+    "id:0192*": ("0192*", "leave the * out"),
+    ":failed": (":failed", "stands a key"),
+    "created:>2026-11-01 12:00": ("12:00", "2026-11-01T12:00Z"),
     "payload:42": ("payload:", "payload.user:42"),
     "status.x:failed": ("status.x:", "only payload has parts"),
     "id:zz": ("zz", "beginning of an id"),
@@ -107,6 +147,24 @@ def test_an_error_points_at_the_part_that_is_wrong(query: str) -> None:
     assert told in error.msg
 
 
+_AS_THEY_ARE = {
+    '"OR"': JobFilter(text=(Words(text="OR"),)),
+    "android": JobFilter(text=(Words(text="android"),)),
+    '"(a)" main()': JobFilter(text=(Words(text="(a)"), Words(text="main()"))),
+    'payload.n:">5"': JobFilter(payload=(_payload("n", PayloadValue(text=">5")),)),
+    'tag:"a*","(b"': JobFilter(tag=("a*", "(b")),
+    '"status=failed"': JobFilter(text=(Words(text="status=failed"),)),
+    "it=1": JobFilter(text=(Words(text="it=1"),)),
+    "error:o'neil": JobFilter(error=(Words(text="o'neil"),)),
+}
+
+
+@pytest.mark.parametrize("query", _AS_THEY_ARE)
+def test_quotes_and_words_are_taken_as_they_are(query: str) -> None:
+    assert parse(query) == _AS_THEY_ARE[query]
+    assert parse(formatted(parse(query))) == parse(query)
+
+
 def test_every_part_that_is_wrong_is_told() -> None:
     with pytest.raises(InvalidQuery) as caught:
         parse("stauts:failed queue:ok older:x")
@@ -120,7 +178,9 @@ def test_a_query_that_is_too_long_is_refused() -> None:
 
 @given(
     st.text(max_size=60)
-    | st.lists(st.sampled_from([*KEYS, *'":,.-*<> \\', "42", "x", "failed"]), max_size=12).map("".join)
+    | st.lists(st.sampled_from([*KEYS, *'":,.-*<> \\()!=|', "42", "x", "failed", "or", "12:00"]), max_size=12).map(
+        "".join
+    )
 )
 def test_any_text_means_a_filter_or_is_refused_at_a_place_in_it(query: str) -> None:
     try:
@@ -201,7 +261,7 @@ _filters = st.builds(
     payload=_payloads,
     text=_many(_words),
     excluded=st.builds(Excluded, queue=_many(st.sampled_from(["excluded-1", "excluded-2"]))),
-)
+).filter(lambda wanted: contradiction(wanted) is None)
 
 
 @given(_filters)
@@ -219,6 +279,8 @@ def test_filters_of_two_places_both_hold() -> None:
     both = conjoined(parse("status:failed,cancelled kind:image.*,mail"), parse("status:failed kind:image.thumb,mail*"))
     assert both == parse("status:failed kind:mail,image.thumb")
     assert conjoined(parse("priority:>=1"), parse("priority:<=5")) == parse("priority:1..5")
+    with pytest.raises(ValueError, match="no error"):
+        conjoined(parse("status:completed"), parse("error:x"))
     with pytest.raises(ValueError, match="status"):
         conjoined(parse("status:failed"), parse("status:pending"))
     with pytest.raises(ValueError, match="one place"):

@@ -16,7 +16,8 @@ MAX_TAGS: Final = 32
 DEFAULT_MAX_ATTEMPTS: Final = 5
 MAX_TIMEOUT_S: Final = 7 * 24 * 3600
 
-Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f,]+$")]
+TAG_PATTERN: Final = r"^[^\s\x00-\x1f,]+$"
+Tag = Annotated[str, Field(min_length=1, max_length=64, pattern=TAG_PATTERN)]
 
 
 class JobCommand(Message):

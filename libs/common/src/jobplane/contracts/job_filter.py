@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Final, Self
 
@@ -16,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from jobplane.contracts.commands import TAG_PATTERN
+from jobplane.contracts.contradictions import contradiction, covered, of_exclusions
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.message import Message
 from jobplane.contracts.search_words import words
@@ -44,7 +46,7 @@ _OF_NO_TEXT: Final = 8
 Text = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=_TEXT)]
 QueueWanted = Annotated[str, StringConstraints(pattern=QUEUE_PATTERN)]
 KindWanted = Annotated[str, StringConstraints(pattern=KIND_WANTED)]
-TagWanted = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f,]+$")]
+TagWanted = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=TAG_PATTERN)]
 Many = Field(default=(), max_length=MAX_VALUES)
 
 
@@ -176,37 +178,15 @@ class JobFilter(Message):
 
     @model_validator(mode="after")
     def _can_be_true(self) -> Self:
-        why = self._contradiction()
+        why = next(of_exclusions(self), None)
         if why is not None:
-            raise ValueError(why)
+            raise ValueError(why.why)
         return self
-
-    def _contradiction(self) -> str | None:
-        """Why no job can ever match, if that can be seen."""
-        if self.older is not None and self.newer is not None and self.older >= self.newer:
-            return "nothing is both older and newer than that: give newer the longer time"
-        if set(self.excluded.status) >= set(self.status or JobStatus):
-            return "every status that is wanted is excluded"
-        for name in ("queue", "tag"):
-            wanted, not_wanted = getattr(self, name), getattr(self.excluded, name)
-            if wanted and set(wanted) <= set(not_wanted):
-                return f"every {name} that is wanted is excluded"
-        if len({one.path for one in self.payload}) < len(self.payload):
-            return "a place in the payload is asked for twice: give all its values at once"
-        if self.kind and all(covered(kind, self.excluded.kind) for kind in self.kind):
-            return "every kind that is wanted is excluded"
-        return None
 
     @property
     def is_empty(self) -> bool:
         """Whether it means every job."""
         return self == JobFilter()
-
-
-def covered(kind: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns means everything that `kind`, maybe a pattern itself, means."""
-    stem = kind.removesuffix("*")
-    return any(stem.startswith(pattern[:-1]) if pattern.endswith("*") else pattern == kind for pattern in patterns)
 
 
 def conjoined(one: JobFilter, other: JobFilter) -> JobFilter:
@@ -223,7 +203,11 @@ def conjoined(one: JobFilter, other: JobFilter) -> JobFilter:
             told[name] = second if first == unset else first
         else:
             told[name] = _both(name, first, second)
-    return JobFilter.model_validate(told)
+    both = JobFilter.model_validate(told)
+    why = contradiction(both)
+    if why is not None:
+        raise ValueError(why.why)
+    return both
 
 
 def _both(name: str, first: object, second: object) -> object:

@@ -142,17 +142,19 @@ class CountRelation(StrEnum):
     """How a count is meant."""
 
     EXACT = "exact"
-    AT_LEAST = "at_least"
-    """There are more than were counted."""
+    ESTIMATE = "estimate"
+    """About so many, by the statistics of the database: there are more than anybody would wait for to be counted."""
 
 
 class JobCount(Fact):
     """How many jobs match."""
 
     count: int
-    """Never more than 10,000 are counted one by one."""
+    """How many; whether exactly so many says `relation`."""
     relation: CountRelation
-    """Whether it is exact."""
+    """How the count is meant."""
+    at_least: int | None = None
+    """With an estimate: there are more than so many, which were counted one by one."""
     indexed_to: Position | None = None
     """As in a page."""
     behind: int | None = None

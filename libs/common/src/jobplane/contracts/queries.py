@@ -84,12 +84,16 @@ class ListJobs(Fact):
     filter: JobFilter = JobFilter()
     """Holds, too."""
     sort: JobSort = JobSort.NEWEST
+    indexed_to: int | None = Field(default=None, ge=1, lt=2**63)
+    """Not before the index of the search knows this position, where it is asked."""
 
 
 class CountJobs(Fact):
     """How many jobs there are."""
 
     filter: JobFilter = JobFilter()
+    indexed_to: int | None = Field(default=None, ge=1, lt=2**63)
+    """As for lists."""
 
 
 class OneJob(Fact):

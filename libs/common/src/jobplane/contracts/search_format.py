@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from jobplane.contracts import search_habits
 from jobplane.contracts.job_filter import Excluded, JobFilter, PayloadIs, PayloadValue, Words
 from jobplane.contracts.search_values import told_age, told_bounds, told_span
 
 _LISTS: Final = ("status", "queue", "kind", "tag", "worker", "actor", "asset", "fingerprint", "id")
-_SIMPLE: Final = re.compile(r"[^\s\",:*\\-][^\s\",*\\]*")
-_SIMPLE_WORD: Final = re.compile(r"[\w./@][\w./@-]*")
+_SIMPLE: Final = re.compile(r"[\w./@][\w./@-]*")
 _SIMPLE_NAME: Final = re.compile(r"[\w-]+")
 
 
@@ -56,8 +56,9 @@ def _place(one: PayloadIs) -> str:
 
 
 def _compared(value: PayloadValue) -> str:
-    as_it_is = not value.quoted and _SIMPLE_WORD.fullmatch(value.text)
-    return value.text if as_it_is else _in_quotes(value.text)
+    text = value.text
+    as_it_is = not value.quoted and _SIMPLE.fullmatch(text) and search_habits.of_value(text, of_payload=True) is None
+    return text if as_it_is else _in_quotes(text)
 
 
 def _list(name: str, values: Iterable[str]) -> Iterator[str]:
@@ -72,7 +73,8 @@ def _value(text: str, *, star: bool) -> str:
 
 
 def _words(words: Words) -> str:
-    told = words.text if _SIMPLE_WORD.fullmatch(words.text) else _in_quotes(words.text)
+    as_it_is = _SIMPLE.fullmatch(words.text) and search_habits.of_word(words.text, {}) is None
+    told = words.text if as_it_is else _in_quotes(words.text)
     return told + "*" * words.prefix
 
 

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from jobplane.contracts import search_habits
+from jobplane.contracts.contradictions import contradiction
 from jobplane.contracts.job_filter import MAX_TERMS, MAX_VALUES, Excluded, JobFilter, PayloadIs, PayloadValue, Words
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.message import Fact
@@ -38,6 +40,7 @@ _OTHER_NAMES: Final = {
     "file": "asset",
     "body": "payload",
 }
+_KEYS_BY_NAME: Final = {**{key: key for key in KEYS}, **_OTHER_NAMES}
 _HOW: Final[Mapping[str, str]] = {
     "id": "write the beginning of an id as it is shown, at least 4 digits, e.g. id:01920a3c-7f",
     "fingerprint": "a fingerprint has 16 hexadecimal digits",
@@ -84,6 +87,11 @@ class _Value:
     """A star stands at its end, outside of quotes; it is not in the text."""
     start: int
     end: int
+
+    @property
+    def written(self) -> str:
+        """With its star."""
+        return self.text + "*" * self.starred
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +151,8 @@ class _Reading:
         self._payload: dict[tuple[str, ...], dict[PayloadValue, None]] = {}
         self._text: dict[Words, None] = {}
         self._ranges: dict[str, Any] = {}
+        self._places: dict[str, tuple[int, int]] = {}
+        """Where each key stood last, with its minus if it had one."""
 
     def take(self, term: _Term) -> None:
         """Add a term.
@@ -161,6 +171,8 @@ class _Reading:
         if term.negated and key not in _EXCLUDABLE:
             names = ", ".join(_EXCLUDABLE)
             raise _Wrong(term.start, term.end, f"only {names} can be excluded with -")
+        self._places["-" * term.negated + key] = term.start, term.end
+        _refuse_habits(term)
         if key == "payload":
             self._take_payload(term)
         elif key == "error":
@@ -172,11 +184,15 @@ class _Reading:
             self._take_range(key, term)
 
     def _take_text(self, term: _Term) -> None:
+        [value] = term.values
+        instead = None if value.quoted else search_habits.of_word(value.written, _KEYS_BY_NAME)
+        if instead is not None:
+            raise _Wrong(term.start, term.end, instead)
         if term.negated:
             raise _Wrong(term.start, term.end, "free text cannot be excluded; put it in quotes to search for the -")
         if len(self._text) == MAX_TERMS:
             raise _Wrong(term.start, term.end, f"a query has at most {MAX_TERMS} parts of free text")
-        self._text[_words(term.values[0])] = None
+        self._text[_words(value)] = None
 
     def _take_error(self, term: _Term) -> None:
         _extend(self._lists.setdefault("error", {}), term, _words)
@@ -209,19 +225,25 @@ class _Reading:
         Raises:
             InvalidQuery: no job can match.
         """
-        try:
-            return JobFilter.model_validate(
-                {name: tuple(values) for name, values in self._lists.items()}
-                | self._ranges
-                | {
-                    "payload": tuple(PayloadIs(path=path, values=tuple(told)) for path, told in self._payload.items()),
-                    "text": tuple(self._text),
-                    "excluded": {name: tuple(values) for name, values in self._excluded.items()},
-                }
-            )
-        except ValidationError as error:
-            msg = f"no job can match: {_plain(error)}"
-            raise InvalidQuery([TokenError(position=0, length=len(query), token=query, msg=msg)]) from error
+        conditions: dict[str, Any] = {
+            **{name: tuple(values) for name, values in self._lists.items()},
+            **self._ranges,
+            "payload": tuple(PayloadIs(path=path, values=tuple(told)) for path, told in self._payload.items()),
+            "text": tuple(self._text),
+            "excluded": Excluded(**{name: tuple(values) for name, values in self._excluded.items()}),
+        }
+        found = contradiction(JobFilter.model_construct(**conditions))
+        if found is None:
+            return JobFilter.model_validate(conditions)
+        start, end = max((self._places[name] for name in found.names if name in self._places), default=(0, len(query)))
+        raise InvalidQuery([_error(query, _Wrong(start, end, f"no job can match: {found.why}"))])
+
+
+def _refuse_habits(term: _Term) -> None:
+    for value in term.values:
+        instead = None if value.quoted else search_habits.of_value(value.written, of_payload=term.key == "payload")
+        if instead is not None:
+            raise _Wrong(value.start, value.end, f"{term.key}: {instead}")
 
 
 def _extend(values: dict[Any, None], term: _Term, read: Callable[[_Value], object]) -> None:
@@ -272,7 +294,9 @@ def _payload_value(value: _Value) -> PayloadValue:
 
 
 def _refuse_star(key: str, value: _Value) -> None:
-    if value.starred:
+    if key == "id" and value.starred:
+        raise _Wrong(value.start, value.end, "id: ids are compared from their beginning anyway, leave the * out")
+    if value.starred or (not value.quoted and "*" in value.text):
         raise _Wrong(value.start, value.end, f"{key} takes whole values: a * is for kind, error and free text only")
 
 

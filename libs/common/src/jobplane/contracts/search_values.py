@@ -12,11 +12,13 @@ from jobplane.contracts.job_filter import LONGEST_AGE, Bounds, Span
 _RANGE: Final = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<first>.+?)(?:\.\.(?P<last>.+))?", re.DOTALL)
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 _INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d{1,6})?)?(?P<zone>[Zz]|[+-]\d{2}:\d{2})?")
-_NUMBER: Final = re.compile(r"-?\d{1,9}")
-_AGE: Final = re.compile(r"(\d{1,9})(s|m|h|d|w)")
+_NUMBER: Final = re.compile(r"-?[0-9]+")
+_LARGEST: Final = 10**9
+_AGE: Final = re.compile(r"([0-9]+)(s|m|h|d|w)")
 _UNITS: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _DAY: Final = timedelta(days=1)
 _INSTANT_STEP: Final = timedelta(microseconds=1)
+_HOW_AGE: Final = "write a duration in whole numbers with its unit: 90s, 15m, 2h, 3d or 1w"
 _HOW_TIME: Final = "write a day (2026-11-01), an instant with its zone (2026-11-01T12:00Z), a range (a..b), or >a"
 
 
@@ -59,6 +61,8 @@ def bounds(text: str) -> Bounds:
     numbers = [part for part in (first, last) if part is not None]
     if any(_NUMBER.fullmatch(part) is None for part in numbers):
         raise BadValue(how)
+    if any(abs(int(part)) > _LARGEST for part in numbers):
+        raise BadValue("the number is too large: no job has such a one")
     number = int(first)
     if last is not None:
         return _bounds(number, int(last))
@@ -81,11 +85,13 @@ def age(text: str) -> timedelta:
         BadValue: it is none.
     """
     match = _AGE.fullmatch(text)
-    if match is None or int(match[1]) == 0:
-        raise BadValue("write a duration as 90s, 15m, 2h, 3d or 1w")
+    if match is None:
+        raise BadValue(_HOW_AGE)
+    if int(match[1]) == 0:
+        raise BadValue(f"nothing takes no time: {_HOW_AGE}")
     seconds = int(match[1]) * _UNITS[match[2]]
     if seconds > LONGEST_AGE.total_seconds():
-        raise BadValue("that is more than ten years")
+        raise BadValue("that is more than ten years, and no job is kept so long: leave it out, or name a shorter time")
     return timedelta(seconds=seconds)
 
 
