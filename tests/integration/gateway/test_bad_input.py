@@ -137,6 +137,26 @@ async def test_headers_that_make_no_sense_are_refused(admin: httpx2.AsyncClient,
     assert code_of(answer) == "invalid_request"
 
 
+async def test_errors_are_sentences_for_people(admin: httpx2.AsyncClient) -> None:
+    """And no regular expressions."""
+    told = {
+        "a queue has 1 to 64 lower-case letters": await admin.get(JOBS, params={"queue": "No Such"}),
+        "a kind has": await admin.post(JOBS, json={"kind": "a b"}),
+        "a tag has no space": await admin.get(JOBS, params={"tag": "a\0b"}),
+        "a fingerprint has 16": await admin.get(JOBS, params={"fingerprint": "\0"}),
+        "in double quotes": await admin.post(f"{JOBS}/{new_id()}/retry", headers={"If-Match": "3"}),
+        "without a space": await admin.post(f"{JOBS}/{new_id()}/retry", headers={"Idempotency-Key": "a b"}),
+        "characters that are not allowed": await admin.post(JOBS, json={"kind": "x", "reason": "\7"}),
+        "an id is written like": await admin.get(f"{JOBS}/4711"),
+        "a control character": await admin.get(JOBS, params={"q": "a \0"}),
+        "more than ten years": await admin.get(JOBS, params={"q": "older:999999999999d"}),
+    }
+    for sentence, answer in told.items():
+        [error] = answer.json()["errors"]
+        assert sentence in error["msg"]
+        assert "^" not in answer.text
+
+
 @pytest.mark.parametrize("path", ["/", "/api", "/api/admin/nothing", f"{JOBS}/{new_id()}/explode", "/api/admin/jobs/"])
 async def test_an_address_that_is_not_there_is_a_problem_too(admin: httpx2.AsyncClient, path: str) -> None:
     answer = await admin.get(path, headers={"Accept": "application/json"})

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from jobplane.chassis import database
 from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.gateway import assets as asset_files
-from jobplane.gateway import console, problems
+from jobplane.gateway import console, problems, sentences
 from jobplane.gateway.console import upload
 from jobplane.gateway.control_bus import NotAccepted
 from jobplane.gateway.edge import Edge
@@ -100,7 +100,7 @@ async def _on_database(_request: Request, error: Exception) -> Response:
 async def _on_invalid(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
-    errors = [FieldError(loc=list(item["loc"]), msg=item["msg"]) for item in error.errors()[:_MOST_ERRORS]]
+    errors = [FieldError(loc=list(item["loc"]), msg=sentences.told(item)) for item in error.errors()[:_MOST_ERRORS]]
     return problems.response("invalid_request", "The request is not as the documentation says.", errors=errors)
 
 

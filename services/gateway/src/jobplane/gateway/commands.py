@@ -21,6 +21,7 @@ from jobplane.contracts.ids import CommandId
 from jobplane.gateway.auth import Caller
 from jobplane.gateway.control_bus import NotAccepted
 from jobplane.gateway.pending import EXPIRES
+from jobplane.gateway.sentences import VERSION_PATTERN, VISIBLE_PATTERN
 from jobplane.gateway.wiring import Gateway, gateway_of
 
 DEFAULT_WAIT_S: Final = 2.0
@@ -44,7 +45,7 @@ _Key = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=VISIBLE_PATTERN,
         description="Makes a repeated request safe: the same key with the same body gets the first one's outcome.",
         examples=["5f0c2d9e-retry"],
     ),
@@ -62,7 +63,7 @@ _IfMatch = Annotated[
     str | None,
     Header(
         alias="If-Match",
-        pattern=r"^(\*|\"[0-9]{1,9}\")$",
+        pattern=VERSION_PATTERN,
         description="The ETag of the job as you saw it: refuses with 412 if it has changed since.",
         examples=['"3"'],
     ),

@@ -169,7 +169,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
     },
     "JobView": _JOB,
     "JobListPage": {"items": [_LIST_ITEM], "next_cursor": "MDE5MjBhM2M", "indexed_to": 4711, "behind": 0},
-    "JobCount": {"count": 10000, "relation": "at_least", "indexed_to": 4711, "behind": 0},
+    "JobCount": {"count": 440000, "relation": "estimate", "at_least": 10000, "indexed_to": 4711, "behind": 0},
     "Controlled": {"job": _RETRIED, "position": 4712, "command_id": _COMMAND_ID},
     "Accepted": {"command_id": _COMMAND_ID, "status_url": f"/api/admin/commands/{_COMMAND_ID}"},
     "CommandStatus": {

@@ -54,6 +54,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "invalid_cursor": HTTPStatus.UNPROCESSABLE_ENTITY,
     "invalid_query": HTTPStatus.UNPROCESSABLE_ENTITY,
     "field_redacted": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "position_not_reached": HTTPStatus.UNPROCESSABLE_ENTITY,
     "sort_too_broad": HTTPStatus.UNPROCESSABLE_ENTITY,
     "invalid_command": HTTPStatus.UNPROCESSABLE_ENTITY,
     "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -83,6 +84,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "not_accepted": HTTPStatus.SERVICE_UNAVAILABLE,
     "search_too_slow": HTTPStatus.SERVICE_UNAVAILABLE,
+    "index_behind": HTTPStatus.SERVICE_UNAVAILABLE,
     "journal_diverged": HTTPStatus.SERVICE_UNAVAILABLE,
 }
 """Every refusal code that a caller can meet; a code of the domain that is not here is a conflict with the state."""

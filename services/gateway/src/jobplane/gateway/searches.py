@@ -14,7 +14,7 @@ from jobplane.gateway.problems import FieldError, Misread
 
 SEARCH_S: Final = 3.0
 """How long to wait for a search: the jobs service gives it up before."""
-MAY_MISREAD: Final = ("invalid_query", "field_redacted", "search_too_slow")
+MAY_MISREAD: Final = ("invalid_query", "field_redacted", "position_not_reached", "search_too_slow", "index_behind")
 """How every search may be refused."""
 _MANY: Final = 50
 _SHOWN: Final = 100
@@ -48,6 +48,14 @@ Assets = Annotated[list[Text], Query(max_length=_MANY, description="Works on any
 Fingerprints = Annotated[
     list[Annotated[str, StringConstraints(pattern=FINGERPRINT_PATTERN)]],
     Query(max_length=_MANY, description="Its current error is of any of these groups."),
+]
+IndexedTo = Annotated[
+    int | None,
+    Query(
+        ge=1,
+        lt=2**63,
+        description="A `position` that an answer told: waits until the index of the search knows it, or is refused.",
+    ),
 ]
 
 

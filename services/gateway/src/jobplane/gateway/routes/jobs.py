@@ -35,6 +35,7 @@ from jobplane.gateway.searches import (
     Actors,
     Assets,
     Fingerprints,
+    IndexedTo,
     Kinds,
     Queues,
     SearchQuery,
@@ -98,10 +99,12 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
     actor: Actors = [],  # noqa: B006 - see above
     asset: Assets = [],  # noqa: B006 - see above
     fingerprint: Fingerprints = [],  # noqa: B006 - see above
+    indexed_to: IndexedTo = None,
 ) -> Response:
     """Newest first, or as `sort` says. All of `q` and the filters must hold, any of several values of one filter.
 
-    `behind` tells how many events the index of the search lacks, where it was asked.
+    Where the index of the search was asked, `behind` tells how many events it lacks: to find what you just wrote, give
+    the `position` of that answer as `indexed_to`.
     """
     wanted = filter_of(
         q,
@@ -114,7 +117,7 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
         asset=asset,
         fingerprint=fingerprint,
     )
-    asked = queries.ListJobs(limit=limit, cursor=cursor, filter=wanted, sort=sort)
+    asked = queries.ListJobs(limit=limit, cursor=cursor, filter=wanted, sort=sort, indexed_to=indexed_to)
     page = await gateway_of(request).bus.ask_raw("jobs", "list", asked, timeout_s=SEARCH_S)
     for item in page["items"]:
         short(item)

@@ -8,7 +8,16 @@ from jobplane.contracts.jobs import JobCount, Stats
 from jobplane.gateway.answers import ready
 from jobplane.gateway.auth import Viewer
 from jobplane.gateway.openapi import may_fail, shows
-from jobplane.gateway.searches import MAY_MISREAD, SEARCH_S, Kinds, Queues, SearchQuery, Statuses, filter_of
+from jobplane.gateway.searches import (
+    MAY_MISREAD,
+    SEARCH_S,
+    IndexedTo,
+    Kinds,
+    Queues,
+    SearchQuery,
+    Statuses,
+    filter_of,
+)
 from jobplane.gateway.wiring import gateway_of
 
 router = APIRouter(prefix="/api/admin/stats", tags=["stats"])
@@ -28,8 +37,9 @@ async def count_jobs(
     status: Statuses = [],  # noqa: B006 - FastAPI copies it
     queue: Queues = [],  # noqa: B006 - see above
     kind: Kinds = [],  # noqa: B006 - see above
+    indexed_to: IndexedTo = None,
 ) -> Response:
-    """By status and queue alone always exact, else exact up to 10,000 and beyond that `at_least`."""
+    """By status and queue alone always exact, else exact up to 10,000, and beyond that an `estimate`."""
     wanted = filter_of(q, status=status, queue=queue, kind=kind)
-    asked = queries.CountJobs(filter=wanted)
+    asked = queries.CountJobs(filter=wanted, indexed_to=indexed_to)
     return ready(await gateway_of(request).bus.ask_raw("jobs", "count", asked, timeout_s=SEARCH_S))
