@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import database
 from jobplane.chassis.ids import new_id
+from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs, OneJob, OneJobHistory
 from jobplane.contracts.search_grammar import parse
@@ -60,12 +61,24 @@ SEARCHES: Final[Mapping[str, str]] = {
     "payload and word, none": "payload.end:failed payload.n:1 zebra",
     "tag, 1 in 200": "tag:customer-7",
     "kind by its beginning": "kind:scale.r*",
+    "two tags": "tag:customer-7,customer-8",
     "two tags and FAILED": "tag:customer-7,customer-8 status:failed",
+    "tag and FAILED, of a kind": "tag:customer-7 status:failed kind:scale.sync",
+    "tag and priority": "tag:customer-7 priority:>=5",
+    "two words, 1 in 60 and 1 in 20": "reset payload.end:failed",
+    "rare queue and kind": "queue:work-6 kind:scale.push",
     "priority and status": "priority:>=5 status:completed",
     "worker": "worker:scale-holder",
+    "worker of nearly all": "worker:scale-worker",
+    "no such worker": "worker:none",
     "no such worker, a kind": "worker:none kind:scale.push",
     "beginning of an id": "{id}",
     "created in a minute": "created:{minute}",
+    "word in a minute": "scale created:{minute}",
+    "ended in a minute": "finished:{minute}",
+    "ended before all": "finished:<2020-01-01",
+    "priority that none has": "priority:>=900",
+    "attempts that none took": "attempt:>=50",
 }
 """Queries; the braces are filled from the middle of all jobs."""
 _TIMES: Final = 60
@@ -129,7 +142,7 @@ async def _searches(
     found: Figures = {}
     for depth, cursor in places.items():
         for name, query in asked.items():
-            wanted = ListJobs(filter=parse(query), cursor=_cursor(query, cursor))
+            wanted = ListJobs(filter=parse(query), cursor=_cursor(parse(query), cursor))
             found |= await timed(f"search {depth}, {name}", lambda wanted=wanted: search.page(wanted), times)  # type: ignore[misc]
     for name, query in asked.items():
         count = CountJobs(filter=parse(query))
@@ -137,12 +150,12 @@ async def _searches(
     return found
 
 
-def _cursor(query: str, plain: str | None) -> str | None:
-    """The cursor of a search that leads where that of a plain list does."""
+def _cursor(wanted: JobFilter, plain: str | None) -> str | None:
+    """The cursor of a list that leads where that of the read model does."""
     if plain is None:
         return None
     job_id = base64.urlsafe_b64decode(plain + "=" * (-len(plain) % 4)).decode()
-    return search_cursor.cursor_of(Place(job_id, 0), search_cursor.digest_of(parse(query), JobSort.NEWEST))
+    return search_cursor.cursor_of(Place(job_id, 0), search_cursor.digest_of(wanted, JobSort.NEWEST))
 
 
 async def index(url: str) -> Figures:
@@ -203,15 +216,20 @@ async def of_api(
     try:
         for depth, cursor in places.items():
             for name, asked in FILTERS.items():
-                told = [(key, value) for key, values in asked.items() for value in values]
-                path = f"/api/admin/jobs?{urlencode(told + ([('cursor', cursor)] if cursor else []))}"
+                path = _path(JobFilter.model_validate(asked), cursor, asked)
                 found |= await timed(f"api page {depth}, {name}", lambda path=path: client.get(path), times, tail=0.99)  # type: ignore[misc]
-        for name, query in searches.items():
-            path = f"/api/admin/jobs?{urlencode({'q': query})}"
-            found |= await timed(f"api search, {name}", lambda path=path: client.get(path), times)  # type: ignore[misc]
+            for name, query in searches.items():
+                path = _path(parse(query), cursor, {"q": [query]})
+                found |= await timed(f"api search {depth}, {name}", lambda path=path: client.get(path), times)  # type: ignore[misc]
         return found | await timed("api counts", lambda: client.get("/api/admin/stats"), times, tail=0.99)
     finally:
         await client.close()
+
+
+def _path(wanted: JobFilter, plain: str | None, asked: Filter) -> str:
+    cursor = _cursor(wanted, plain)
+    told = [(key, value) for key, values in asked.items() for value in values]
+    return f"/api/admin/jobs?{urlencode(told + ([('cursor', cursor)] if cursor else []))}"
 
 
 async def timed(

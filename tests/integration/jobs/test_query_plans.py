@@ -310,6 +310,7 @@ _RUNNING = {"job_running", "job_running_newest"}
 _OF_A_QUEUE = {"job_over_by_queue", "job_pending_by_queue", "job_running_newest", "body_pkey"}
 _OF_A_KIND = {"job_over_by_kind", "job_pending_by_kind", "job_running_newest", "body_pkey"}
 _SEARCHED = {"job_pkey", "job_search_pkey", "job_search_terms", "body_pkey", "search_progress_pkey"}
+_RANKED = {"job_over_by_worker", "job_pending", "job_running_newest", "job_pkey", "body_pkey", "search_progress_pkey"}
 _WALKED = {*_SEARCHED, "job_over", "job_over_by_kind", "job_pending_by_kind", "job_running_newest"}
 _LOOKED = 2 * FIRST_LOOK
 """Jobs of a first look, with their entries."""
@@ -374,6 +375,27 @@ HOT = {
     ),
     "oldest first": Hot(_found("scale", sort=JobSort.OLDEST), _SEARCHED, _LOOKED + _WITH_ERRORS, _LOOKED),
     "search by id": Hot(_found("id:0192"), _SEARCHED, _LOOKED, _LOOKED),
+    "search for two tags among the failed": Hot(
+        _found("tag:customer-7,customer-8 status:failed"), _WALKED, 2 * _LOOKED + _WITH_ERRORS, _LOOKED
+    ),
+    "search for a tag of a rare kind": Hot(
+        _found("tag:customer-7 kind:scale.rare"), _WALKED, 2 * _LOOKED + _WITH_ERRORS, _LOOKED
+    ),
+    "search for the jobs of a worker": Hot(_found("worker:scale-worker"), _RANKED, 4 * FIRST_LOOK, 4 * FIRST_LOOK),
+    "search for no worker": Hot(_found("worker:none"), _RANKED, _RUNS),
+    "search for a kind of no worker": Hot(
+        _found("worker:none kind:scale.mail"), {*_RANKED, "job_pending_by_kind"}, 3 * _RUNS
+    ),
+    "search for the failed of a rare kind in a large queue": Hot(
+        _found("kind:scale.rare queue:work-0 status:failed"), _WALKED, _WITH_ERRORS, FIRST_LOOK
+    ),
+    "search for an urgency that nobody has": Hot(
+        _found("priority:>=900"), {*_SEARCHED, "job_ranges"}, _LOOKED, _LOOKED
+    ),
+    "search for many attempts": Hot(_found("attempt:>=50"), {*_SEARCHED, "job_ranges"}, _LOOKED, _LOOKED),
+    "search for an end": Hot(_found("finished:2020-01-01..2020-01-02"), {*_WALKED, "job_finished"}, _LOOKED, _LOOKED),
+    "search in a minute": Hot(_found("created:2020-01-01..2020-01-02 zebra"), _SEARCHED, 10, 10),
+    "count of a worker": Hot(_counted("worker:none"), {*_RANKED, "job_running"}, _RUNS),
     "count of a rare word": Hot(_counted("4711"), _SEARCHED, 10),
     "one job": Hot(
         lambda desk: desk.model.one(OneJob(job_id=desk.ids[JobStatus.FAILED][0])), {"job_pkey", "body_pkey"}, 4

@@ -19,7 +19,7 @@ from jobplane.contracts.jobs import CountRelation, JobStatus, JobView
 from jobplane.contracts.operations import BulkAction, PlanOperation
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs
 from jobplane.contracts.search_grammar import parse
-from jobplane.jobs import search, search_index, search_steps
+from jobplane.jobs import search, search_index, search_steps, search_stretches
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.read_model import ReadModel
@@ -106,7 +106,8 @@ async def test_pages_are_walked_in_order_without_gap_or_repeat(
     """Whether they come from a walk, from the index, or from both."""
     monkeypatch.setattr(search_steps, "FIRST_LOOK", look)
     monkeypatch.setattr(search_steps, "WALKED", 2 * look)
-    monkeypatch.setattr(search_steps, "SORTED", few)
+    monkeypatch.setattr(search_stretches, "SORTED", few)
+    monkeypatch.setattr(search_stretches, "_FEW", 2 * look)
     for query in searching.QUERIES:
         wanted = parse(query)
         newest_first = expected(filled, wanted)
@@ -178,12 +179,16 @@ async def test_counts_are_exact_where_they_are_not_too_large(filled: list[Known]
     assert (count.count, count.relation) == (len(expected(filled, parse(query))), CountRelation.EXACT)
 
 
-async def test_a_large_count_says_that_it_is_at_least_so_large(
-    filled: list[Known], finder: Search, monkeypatch: pytest.MonkeyPatch
+async def test_a_large_count_is_an_estimate_that_says_so(
+    filled: list[Known], finder: Search, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    with psycopg.connect(database.admin_url, autocommit=True) as admin:
+        admin.execute("ANALYZE jobs.job, jobs.job_search")
     monkeypatch.setattr(search, "COUNTED", 10)
-    count = await finder.count(CountJobs(filter=parse("-tag:none")))
-    assert (count.count, count.relation) == (10, CountRelation.AT_LEAST)
+    for query in ("-tag:none", "customer", "kind:mail*"):
+        count = await finder.count(CountJobs(filter=parse(query)))
+        assert (count.relation, count.at_least) == (CountRelation.ESTIMATE, 10)
+        assert 10 < count.count <= 1.1 * len(filled), "it is the order of magnitude"
     assert (await finder.count(CountJobs())).count == len(filled), "counters know more"
 
 
@@ -198,6 +203,9 @@ async def test_a_cursor_of_another_search_is_refused(filled: list[Known], finder
             await finder.page(ListJobs.model_validate({"cursor": page.next_cursor, "limit": 1, **asked}))
         assert caught.value.code == "invalid_cursor"
     plain = await finder.page(ListJobs(limit=1))
+    with pytest.raises(Refused, match="of another search"):
+        await finder.page(ListJobs(limit=1, cursor=plain.next_cursor, status=[JobStatus.FAILED]))
+    assert len(await walk(finder, 50, status=["FAILED"])) > 2, "and of the same list it leads on"
     for cursor in (plain.next_cursor, "", "x", "%%%", "WzEsMl0", "W10"):
         with pytest.raises(Refused, match="invalid_cursor"):
             await finder.page(ListJobs(cursor=cursor or "=", limit=1, filter=parse("tag:x")))
@@ -247,6 +255,31 @@ async def test_the_index_lets_a_bulk_operation_go_first(pool: AsyncConnectionPoo
     assert len(set(await index.figures())) == 1
     await wishing.settle(ledger, wishing.command(CancelJob(job_id=job.id)))
     await index.run_once()
+
+
+async def test_who_knows_a_position_finds_what_was_written_there(pool: AsyncConnectionPool, ledger: Ledger) -> None:
+    finder = Search(pool, ReadModel(pool), REDACTION, timeout_ms=8000)
+    job = await wishing.create(ledger, payload={"said": "quokka"})
+    head, _ = await SearchIndex(pool, REDACTION).figures()
+    page = await finder.page(ListJobs(filter=parse("quokka"), indexed_to=head))
+    assert [one.id for one in page.items] == [job.id]
+    assert (await finder.count(CountJobs(filter=parse("quokka"), indexed_to=head))).count == 1
+    with pytest.raises(Refused) as caught:
+        await finder.page(ListJobs(filter=parse("quokka"), indexed_to=head + 1))
+    assert (caught.value.code, caught.value.facts) == ("position_not_reached", {"position": head})
+
+
+async def test_who_waits_for_the_index_in_vain_is_told(pool: AsyncConnectionPool, ledger: Ledger) -> None:
+    hasty = Search(pool, ReadModel(pool), REDACTION, timeout_ms=100)
+    await wishing.create(ledger)
+    head, _ = await SearchIndex(pool, REDACTION).figures()
+    async with pool.connection() as conn, conn.transaction():
+        await conn.execute("SELECT FROM search_progress FOR UPDATE")
+        with pytest.raises(Unavailable) as caught:
+            await hasty.page(ListJobs(filter=parse("fox"), indexed_to=head))
+        assert caught.value.code == "index_behind"
+        assert (await hasty.page(ListJobs(indexed_to=head))).items, "the index is not asked for a plain list"
+    await SearchIndex(pool, REDACTION).run_once()
 
 
 async def _entries(pool: AsyncConnectionPool) -> list[tuple[object, ...]]:

@@ -173,7 +173,10 @@ def _count(found: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         output.as_json(found)
         return
-    typer.echo(f"{'at least ' if found['relation'] == 'at_least' else ''}{found['count']}")
+    if found["relation"] == "estimate":
+        typer.echo(f"about {found['count']} (more than {found['at_least']})")
+    else:
+        typer.echo(str(found["count"]))
 
 
 def _whole(client: Client, path: str) -> list[dict[str, Any]]:

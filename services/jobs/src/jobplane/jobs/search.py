@@ -16,11 +16,13 @@ from jobplane.contracts.jobs import CountRelation, JobCount, JobPage
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs
 from jobplane.jobs import search_cursor, search_sql
 from jobplane.jobs.id_times import Skew
-from jobplane.jobs.read_model import ReadModel
+from jobplane.jobs.read_model import ReadModel, cursor_after
 from jobplane.jobs.redaction import Redaction
 from jobplane.jobs.search_cursor import Place, cursor_of
+from jobplane.jobs.search_estimates import estimated, rounded
+from jobplane.jobs.search_index import SearchIndex
 from jobplane.jobs.search_sql import Asked
-from jobplane.jobs.search_steps import Step, by_id, by_value
+from jobplane.jobs.search_steps import Known, Step, by_id, by_value
 
 _AT_ONCE: Final = 3
 """Searches of one replica: whatever is asked, most connections are left to commands and workers."""
@@ -30,7 +32,11 @@ _TOO_SLOW: Final = (
     "This search would have to look at too many jobs: name a status, queue or kind, a time (newer:1d), or a rarer word."
 )
 _RETRY_AFTER_S: Final = 5
-_FIGURES: Final = "SELECT pos, position, earliest_ms, latest_ms, now() FROM journal_head, search_progress"
+_FIGURES: Final = """
+SELECT pos, position, earliest_ms, latest_ms, now(),
+    (SELECT id::text FROM job ORDER BY job.id LIMIT 1), (SELECT id::text FROM job ORDER BY job.id DESC LIMIT 1)
+FROM journal_head, search_progress
+"""
 _LIMITS: Final = """
 SELECT set_config('statement_timeout', %s, true), set_config('enable_seqscan', %s, true), set_config('jit', 'off', true)
 """
@@ -47,13 +53,12 @@ class _Searching:
         self._conn = conn
         self._until = until
         self.head = self.indexed_to = 0
-        self.skew = Skew()
-        self.now: Any = None
+        self.known: Known
 
     async def begin(self) -> None:
         """Look how far the index is."""
-        [(self.head, self.indexed_to, earliest, latest, self.now)] = await self.rows(_FIGURES)
-        self.skew = Skew(earliest, latest)
+        [(self.head, self.indexed_to, earliest, latest, now, oldest, newest)] = await self.rows(_FIGURES)
+        self.known = Known(oldest, newest, Skew(earliest, latest), now)
 
     async def rows(self, text: str, parameters: Sequence[object] = (), *, along_indexes: bool = False) -> list[Any]:
         """Run one statement within what is left of the time."""
@@ -78,6 +83,7 @@ class Search:
         self._pool = pool
         self._read_model = read_model
         self._redaction = redaction
+        self._index = SearchIndex(pool, redaction)
         self._timeout_s = timeout_ms / 1000
         self._turns = asyncio.Semaphore(_AT_ONCE)
 
@@ -85,24 +91,23 @@ class Search:
         """One page of jobs, without payload, result and error.stack.
 
         Raises:
-            Refused: `invalid_cursor`, `invalid_query`, `field_redacted`, `sort_too_broad`.
-            Unavailable: `search_too_slow`.
+            Refused: `invalid_cursor`, `invalid_query`, `field_redacted`, `sort_too_broad`, `position_not_reached`.
+            Unavailable: `search_too_slow`, `index_behind`.
         """
-        if query.sort is JobSort.NEWEST and query.filter.is_empty:
-            return await self._read_model.page(query)
         wanted = _whole_filter(query)
-        if query.sort is JobSort.NEWEST and _is_plain(wanted):
-            plain = query.model_copy(
-                update={"status": list(wanted.status), "queue": list(wanted.queue), "kind": list(wanted.kind)}
-            )
-            return await self._read_model.page(plain)
         digest = search_cursor.digest_of(wanted, query.sort)
         after = search_cursor.place_in(query.cursor, digest) if query.cursor else None
+        if query.sort is JobSort.NEWEST and _is_plain(wanted):
+            page = await self._read_model.page(_plain(wanted, after, query.limit))
+            if page.next_cursor is None:
+                return page
+            return page.model_copy(update={"next_cursor": cursor_of(Place(page.items[-1].id, 0), digest)})
         asked = search_sql.asked(wanted, self._redaction)
+        await self._reach(query.indexed_to, asked)
         async with self._searching() as searching:
             step = Step(asked, wanted, query.sort, after, query.limit + 1)
             if query.sort in {JobSort.NEWEST, JobSort.OLDEST}:
-                places = await by_id(step, searching.rows, searching.skew, searching.now)
+                places = await by_id(step, searching.rows, searching.known)
             else:
                 places = await by_value(step, searching.rows)
         items = await self._read_model.listed([place.id for place in places[: query.limit]])
@@ -114,24 +119,50 @@ class Search:
         )
 
     async def count(self, query: CountJobs) -> JobCount:
-        """How many jobs match: exact up to 10,000, and always where only status and queue are asked for.
+        """How many jobs match: exact up to 10,000 and always by status and queue alone, otherwise an estimate.
 
         Raises:
-            Refused: `field_redacted`.
-            Unavailable: `search_too_slow`.
+            Refused: `field_redacted`, `position_not_reached`.
+            Unavailable: `search_too_slow`, `index_behind`.
         """
         wanted = query.filter
+        asked = search_sql.asked(wanted, self._redaction)
+        await self._reach(query.indexed_to, asked)
         async with self._searching() as searching:
             if wanted == JobFilter(status=wanted.status, queue=wanted.queue):
                 status, queue = [str(status) for status in wanted.status], list(wanted.queue)
                 [(count,)] = await searching.rows(_COUNTERS, (status, not status, queue, not queue))
                 return JobCount(count=count, relation=CountRelation.EXACT)
-            asked = search_sql.asked(wanted, self._redaction)
             found = search_sql.matching(wanted, self._redaction)
             bounded = f"SELECT count(*) FROM ({found.text} LIMIT {COUNTED + 1}) AS found"  # noqa: S608 - constants
             [(count,)] = await searching.rows(bounded, found.parameters)
-            relation = CountRelation.EXACT if count <= COUNTED else CountRelation.AT_LEAST
-            return JobCount(count=min(count, COUNTED), relation=relation, **searching.progress(asked))
+            progress = searching.progress(asked)
+            if count <= COUNTED:
+                return JobCount(count=count, relation=CountRelation.EXACT, **progress)
+            about = max(await estimated(searching.rows, found.text, found.parameters), COUNTED + 1)
+            return JobCount(count=rounded(about), relation=CountRelation.ESTIMATE, at_least=COUNTED, **progress)
+
+    async def _reach(self, position: int | None, asked: Asked) -> None:
+        """Wait until the index knows this position, if it is asked at all.
+
+        Raises:
+            Refused: `position_not_reached`.
+            Unavailable: `index_behind`.
+        """
+        if position is None or asked.narrowed is None:
+            return
+        head, indexed_to = await self._index.figures()
+        if position > head:
+            detail = f"The journal ends at position {head}: give the position that an answer told."
+            raise Refused("position_not_reached", detail, {"position": head})
+        if indexed_to >= position:
+            return
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._index.reach(position)
+        except TimeoutError as error:
+            detail = f"The index of the search is {position - indexed_to} events behind: try again, or leave it out."
+            raise Unavailable(detail, code="index_behind", retry_after_s=_RETRY_AFTER_S) from error
 
     @asynccontextmanager
     async def _searching(self) -> AsyncIterator[_Searching]:
@@ -169,9 +200,22 @@ def _whole_filter(query: ListJobs) -> JobFilter:
 
 
 def _is_plain(wanted: JobFilter) -> bool:
-    """Whether lists without a search serve it."""
+    """Whether lists without a search serve it; of queue and kind together a search knows which are fewer."""
     plain = JobFilter(status=wanted.status, queue=wanted.queue, kind=wanted.kind)
-    return wanted == plain and not any(kind.endswith("*") for kind in wanted.kind)
+    return (
+        wanted == plain and not (wanted.queue and wanted.kind) and not any(kind.endswith("*") for kind in wanted.kind)
+    )
+
+
+def _plain(wanted: JobFilter, after: Place | None, limit: int) -> ListJobs:
+    """As the read model is asked."""
+    return ListJobs.model_construct(
+        limit=limit,
+        cursor=None if after is None else cursor_after(after.id),
+        status=list(wanted.status),
+        queue=list(wanted.queue),
+        kind=list(wanted.kind),
+    )
 
 
 def _until(job_id: str, places: Sequence[Place]) -> Sequence[Place]:

@@ -21,6 +21,7 @@ from jobplane.contracts.job_events import (
     JobStopConfirmed,
     JobStopUnconfirmed,
 )
+from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.operations import JobsChanged
 from jobplane.jobs.id_times import Skew
 from jobplane.jobs.redaction import NOTHING, Redaction
@@ -29,6 +30,8 @@ from jobplane.jobs.search_terms import Searched, terms_of
 log = structlog.get_logger()
 
 EVERY_S: Final = 0.5
+_FORM: Final = "2"
+"""Of what is indexed: with another one the index is made anew."""
 _EVENTS: Final = 1500
 """Of one transaction: short, because vacuum waits for it."""
 _JOBS: Final = 64
@@ -54,7 +57,7 @@ SELECT data ->> 'type', item ->> 'job' FROM event, json_array_elements(data -> '
 _FAILED_BEFORE: Final = "SELECT job_id FROM job_search WHERE job_id = ANY(%s::uuid[]) AND failed"
 _JOB: Final = """
 SELECT job.id, job.kind, job.tags, job.asset, job.error_type, job.error_fingerprint, payload.data, error.data,
-    indexed.actors, job.created_at
+    indexed.actors, job.status, job.created_at
 FROM job
 LEFT JOIN body AS payload ON payload.ref = job.payload_ref
 LEFT JOIN body AS error ON error.ref = job.error_ref
@@ -83,6 +86,7 @@ class SearchIndex:
         self._pool = pool
         self._redaction = redaction
         self._busy = busy
+        self._form = f"{_FORM}:{redaction.digest}"
 
     async def run_once(self) -> int:
         """Read on to where the journal ends now, resting now and then while others write; gives how many events."""
@@ -124,8 +128,8 @@ class SearchIndex:
             row = await (await conn.execute(_LOCK)).fetchone()
             if row is None:  # another replica is at it
                 return 0
-            position, redaction, *skew = row
-            if redaction != self._redaction.digest:
+            position, form, *skew = row
+            if form != self._form:
                 await self._begin_anew(conn)
                 position, skew = 0, [0, 0]
             found = await (await conn.execute(_NEXT, (position, _EVENTS))).fetchall()
@@ -144,10 +148,10 @@ class SearchIndex:
         return read
 
     async def _begin_anew(self, conn: AsyncConnection[Any]) -> None:
-        """Other keys are secret now: nothing of what was indexed before may be found."""
+        """Other keys are secret now, or other terms wanted: nothing of what was indexed before may be found."""
         log.info("search_index.begun_anew")
         await conn.execute("TRUNCATE job_search")
-        await conn.execute(_BEGIN, (self._redaction.digest,))
+        await conn.execute(_BEGIN, (self._form,))
 
     async def _renew(
         self, conn: AsyncConnection[Any], actors: Mapping[str, Collection[str]]
@@ -219,18 +223,21 @@ class _Touched:
 
 
 def _entry(row: Sequence[Any], actors: Collection[str], redaction: Redaction) -> tuple[str, str, list[str], bool]:
-    job_id, kind, tags, asset, error_type, fingerprint, payload, error, known, _ = row
+    job_id, kind, tags, asset, error_type, fingerprint, payload, error, known, status, _ = row
+    failed = error_type is not None or status == JobStatus.FAILED
     acted = sorted({*(known or ()), *actors})
     told = json.loads(error) if error is not None else None
     searched = Searched(
+        id=job_id,
         kind=kind,
         tags=tags,
         asset=asset,
         actors=acted,
         payload=json.loads(payload) if payload is not None else None,
+        failed=failed,
         error_type=error_type,
         error_fingerprint=fingerprint,
         error_message=(told.get("message") or "") if isinstance(told, dict) else "",
     )
     hides = any(body is not None and redaction.may_hide(body) for body in (payload, error))
-    return job_id, terms_of(searched, redaction if hides else NOTHING), acted, error_type is not None
+    return job_id, terms_of(searched, redaction if hides else NOTHING), acted, failed

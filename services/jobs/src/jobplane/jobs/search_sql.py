@@ -6,6 +6,7 @@ from typing import Final
 
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.job_filter import JobFilter
+from jobplane.contracts.jobs import JobStatus
 from jobplane.jobs import conditions, search_terms
 from jobplane.jobs.conditions import Condition, conjunction
 from jobplane.jobs.redaction import Redaction
@@ -49,6 +50,8 @@ def asked(wanted: JobFilter, redaction: Redaction) -> Asked:
     rows, entries = conjunction(conditions.of_rows(wanted)), list(_of_entries(wanted))
     beside = search_terms.asked_beside(wanted)
     narrowed = [*entries, *([Condition("s.terms @@ %s::tsquery", [beside])] if beside else [])]
+    if narrowed and set(wanted.status) == {JobStatus.FAILED}:
+        narrowed.append(Condition("s.terms @@ %s::tsquery", [search_terms.FAILED]))
     return Asked(
         rows=rows,
         entries=conjunction(entries) if entries else None,
@@ -63,7 +66,8 @@ def matching(wanted: JobFilter, redaction: Redaction) -> Matching:
         Refused: `field_redacted`.
     """
     found = asked(wanted, redaction)
-    text, parameters = found.rows
+    by_phase = [conditions.in_a_phase()] if wanted.worker else []
+    text, parameters = conjunction([found.rows, *by_phase])
     if found.entries is None:
         return Matching(f"SELECT id FROM job WHERE {text}", [*parameters], needs_index=False)  # noqa: S608 - constants
     entries, told = found.narrowed or found.entries

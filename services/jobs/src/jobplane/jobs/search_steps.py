@@ -1,57 +1,49 @@
 """How a page of a search is found: by looking at the next jobs where many match, by asking the index where few do.
 
-The index cannot give its entries in an order. So the first jobs of a walk are looked at; if they do not fill the page,
-the index is asked for all that match; if these are too many to be sorted in time, the walk goes on in longer steps.
+The first jobs of a walk are looked at. If they do not fill the page, and the index promises to look at fewer, it is
+asked, stretch by stretch; where it does not, the walk goes on in longer steps. What only rows tell, and the planner
+thinks that few jobs have, it may find as it likes.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.job_filter import JobFilter, Span
+from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.queries import JobSort
 from jobplane.jobs.conditions import Condition, id_range
 from jobplane.jobs.id_times import Skew
 from jobplane.jobs.search_cursor import Place
+from jobplane.jobs.search_estimates import estimated
 from jobplane.jobs.search_sql import ROW_COLUMNS, Asked
+from jobplane.jobs.search_stretches import SORTED, Indexed, Rows, Stretch, from_index
 from jobplane.jobs.walks import Trail, walk
 
 FIRST_LOOK: Final = 500
 """Jobs that are looked at before the index is asked."""
-WALKED: Final = 6_000
+WALKED: Final = 1_500
 """If more would have to be looked at to fill the page, the index is asked."""
-SORTED: Final = 10_000
-"""Jobs that are sorted within the time of a page."""
+RARE: Final = 20_000
+"""If more would have to be looked at, the planner is asked how many jobs match."""
 _LONGER: Final = 4
 _LONGEST_LOOK: Final = 32_000
-_MOST_TRAILS: Final = 12
+_MOST_TRAILS: Final = 15
 """Combinations of values along which a walk goes at once."""
 _STATUSES: Final = 5
 _LAST: Final = 2**62
 """Sorts behind every instant and number."""
 _ITS_ENTRY: Final = "JOIN LATERAL (SELECT * FROM job_search WHERE job_id = walked.id OFFSET 0) AS s ON true"
 """Looked up one by one, whatever the planner thinks."""
-_ITS_JOB: Final = f"JOIN LATERAL (SELECT {ROW_COLUMNS} FROM job WHERE id = matched.job_id OFFSET 0) AS job ON true"  # noqa: S608 - constants
-_ID_AS_TEXT: Final = 's.job_id::text COLLATE "C"'
-"""In the same order; but the planner cannot walk along the ids instead of asking the index of the terms."""
 _KEYS: Final = {
     "started": "(extract(epoch FROM started_at) * 1000000)::bigint",
     "finished": "(extract(epoch FROM finished_at) * 1000000)::bigint",
     "run_at": "(extract(epoch FROM run_at) * 1000000)::bigint",
     "priority": "priority::bigint",
 }
-
-
-class Rows(Protocol):
-    """Runs a statement."""
-
-    def __call__(
-        self, text: str, parameters: Sequence[object] = (), *, along_indexes: bool = False
-    ) -> Awaitable[list[Any]]:
-        """Gives the rows; `along_indexes`: whatever the planner thinks, no table is read from its beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +57,43 @@ class Step:
     limit: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Stretch:
-    """The ids among which the jobs are, none of them included."""
+class Known(NamedTuple):
+    """What is known of all jobs together when a search begins."""
 
-    above: int
-    below: int
+    oldest: str | None
+    """Its id; none if there are no jobs."""
+    newest: str | None
+    skew: Skew
+    now: datetime
 
 
-async def by_id(step: Step, rows: Rows, skew: Skew, now: datetime) -> list[Place]:
+async def by_id(step: Step, rows: Rows, known: Known) -> list[Place]:
     """The next jobs in the order of their ids."""
-    up = step.sort is JobSort.OLDEST
-    stretch = _stretch(step, skew, now)
+    stretch = _stretch(step, known)
+    trail = await _trail(step.wanted, rows)
+    narrowed = step.asked.narrowed
     found: list[str] = []
-    look, index_asked = FIRST_LOOK, False
-    at = stretch.above if up else stretch.below
-    while len(found) < step.limit and stretch.above + 1 < stretch.below:
-        met, last, ids = await _walk(step, rows, at, look, step.limit - len(found))
+    few: list[str] | None = None
+    look = FIRST_LOOK
+    while len(found) < step.limit and stretch.length:
+        met, last, ids = await _walk(step, rows, trail, stretch, look, step.limit - len(found))
         found += ids
         if met < look or len(found) >= step.limit:
             break
-        at = UUID(last).int
-        stretch = _Stretch(at, stretch.below) if up else _Stretch(stretch.above, at)
+        before, stretch = stretch, stretch.behind(UUID(last).int)
         needed = (step.limit - len(found)) * look // len(ids) if ids else _LONGEST_LOOK
-        if needed > WALKED and not index_asked and step.asked.narrowed is not None:
-            index_asked = True
-            rest = await _from_index(step, rows, stretch, step.limit - len(found))
-            if rest is not None:
-                found += rest
+        if needed > WALKED and narrowed is not None:
+            gap = max(1, (before.length - stretch.length) // look)
+            asked = Indexed(narrowed, step.asked.rows)
+            some, stretch = await from_index(asked, rows, stretch, gap, step.limit - len(found))
+            found += some
+            narrowed = None  # where it was given up, it is not worth a second try
+        elif needed > RARE and few is None and step.asked.entries is None:
+            few = await _few(step, rows, stretch, step.limit - len(found))
+            if few is not None:
+                found += few
                 break
+            few = []
         look = min(max(look, needed + needed // 2), look * _LONGER, _LONGEST_LOOK)
     return [Place(job_id, 0) for job_id in found]
 
@@ -126,11 +126,12 @@ async def by_value(step: Step, rows: Rows) -> list[Place]:
     return [Place(job_id, value) for _, job_id, value in found if job_id is not None]
 
 
-async def _walk(step: Step, rows: Rows, at: int, look: int, limit: int) -> tuple[int, str, list[str]]:
+async def _walk(
+    step: Step, rows: Rows, trail: Trail, stretch: Stretch, look: int, limit: int
+) -> tuple[int, str, list[str]]:
     """Look at the next jobs: how many there were, the last of them, and those that match."""
-    up = step.sort is JobSort.OLDEST
-    text, parameters = walk(_trail(step.wanted), str(UUID(int=at)), look, columns=ROW_COLUMNS, oldest_first=up)
-    order = "id" if up else "id DESC"
+    text, parameters = walk(trail, stretch.begin, look, columns=ROW_COLUMNS, oldest_first=stretch.up)
+    order, back = ("id", "id DESC") if stretch.up else ("id DESC", "id")
     conditions, told = step.asked.rows
     join = ""
     if step.asked.entries is not None:
@@ -140,34 +141,27 @@ async def _walk(step: Step, rows: Rows, at: int, look: int, limit: int) -> tuple
     whole = f"""
         WITH walked AS MATERIALIZED ({text}),
         found AS (SELECT walked.id FROM walked {join} WHERE {conditions} ORDER BY {order} LIMIT %s)
-        SELECT (SELECT count(*) FROM walked), (SELECT id FROM walked ORDER BY {"id DESC" if up else "id"} LIMIT 1),
+        SELECT (SELECT count(*) FROM walked), (SELECT id FROM walked ORDER BY {back} LIMIT 1),
             ARRAY(SELECT id::text FROM found ORDER BY {order})
     """  # noqa: S608 - constants
     [(met, last, ids)] = await rows(whole, [*parameters, *told, limit])
     return met, last, ids
 
 
-async def _from_index(step: Step, rows: Rows, stretch: _Stretch, limit: int) -> list[str] | None:
-    """The next jobs among all that the index finds; None if those are too many."""
-    if step.asked.narrowed is None:
+async def _few(step: Step, rows: Rows, stretch: Stretch, limit: int) -> list[str] | None:
+    """The next jobs among all that the rows tell; None if those are too many to be sorted in time."""
+    conditions, told = step.asked.rows
+    matched = f"SELECT id FROM job WHERE {conditions} AND id > %s::uuid AND id < %s::uuid"  # noqa: S608 - constants
+    parameters = [*told, str(UUID(int=stretch.above)), str(UUID(int=stretch.below))]
+    if await estimated(rows, matched, parameters) > SORTED // 2:
         return None
-    order = "id" if step.sort is JobSort.OLDEST else "id DESC"
-    narrowed, told = step.asked.narrowed
-    conditions, more = step.asked.rows
+    order = "id" if stretch.up else "id DESC"
     text = f"""
-        WITH matched AS MATERIALIZED (
-            SELECT s.job_id FROM job_search AS s
-            WHERE {narrowed} AND {_ID_AS_TEXT} > %s AND {_ID_AS_TEXT} < %s LIMIT {SORTED + 1}
-        ),
-        few AS MATERIALIZED (SELECT job_id FROM matched WHERE (SELECT count(*) FROM matched) <= {SORTED}),
-        found AS (
-            SELECT job.id FROM (SELECT job_id FROM few ORDER BY job_{order}) AS matched {_ITS_JOB}
-            WHERE {conditions} LIMIT %s
-        )
-        SELECT (SELECT count(*) FROM matched), ARRAY(SELECT id::text FROM found ORDER BY {order})
+        WITH matched AS MATERIALIZED ({matched} LIMIT {SORTED + 1}),
+        found AS (SELECT id FROM matched ORDER BY {order} LIMIT %s)
+        SELECT (SELECT count(*) FROM matched), ARRAY(SELECT id::text FROM found ORDER BY found.{order})
     """  # noqa: S608 - constants
-    ends = [str(UUID(int=stretch.above)), str(UUID(int=stretch.below))]
-    [(count, ids)] = await rows(text, [*told, *ends, *more, limit], along_indexes=True)
+    [(count, ids)] = await rows(text, [*parameters, limit])
     return None if count > SORTED else ids
 
 
@@ -180,32 +174,41 @@ def _source(asked: Asked) -> Condition:
     return Condition(joined, [*asked.narrowed.parameters, *parameters])
 
 
-def _trail(wanted: JobFilter) -> Trail:
-    """Along which indexes to walk: not along too many at once."""
+async def _trail(wanted: JobFilter, rows: Rows) -> Trail:
+    """Along which indexes to walk: along the key of which there are the fewest jobs, and not along too many at once."""
     kinds = () if any(kind.endswith("*") for kind in wanted.kind) else wanted.kind
-    statuses = len(wanted.status) or _STATUSES
-    for trail in (
-        Trail(wanted.status, wanted.queue, kinds),
-        Trail(wanted.status, (), kinds),
-        Trail(wanted.status),
-    ):
-        if statuses * max(1, len(trail.queue) or len(trail.kind)) <= _MOST_TRAILS:
-            return trail
-    return Trail()
+    status = tuple(FINISHED.intersection(wanted.status or FINISHED)) if wanted.finished is not None else wanted.status
+    keys = {"queue": wanted.queue, "kind": kinds, "worker": wanted.worker}
+    statuses = len(status) or _STATUSES
+    few = {name: values for name, values in keys.items() if values and statuses * len(values) <= _MOST_TRAILS}
+    if len(few) > 1:
+        sizes = {name: await _size(name, values, rows) for name, values in few.items()}
+        fewest = min(few, key=sizes.__getitem__)
+        few = few if fewest == "worker" else {fewest: few[fewest]}
+    return Trail(status=status, **few)
 
 
-def _stretch(step: Step, skew: Skew, now: datetime) -> _Stretch:
-    """What times, beginnings of ids and the page before say about the ids."""
-    first, last = skew.ids(_created(step.wanted, now))
-    above = [-1, UUID(first).int - 1] if first else [-1]
-    below = [2**128, UUID(last).int + 1] if last else [2**128]
+async def _size(column: str, values: Sequence[str], rows: Rows) -> int:
+    """About how many jobs have one of these values, as the planner thinks."""
+    return await estimated(rows, f"SELECT FROM job WHERE {column} = ANY(%s::text[])", [list(values)])
+
+
+def _stretch(step: Step, known: Known) -> Stretch:
+    """What times, beginnings of ids, the page before and all jobs together say about the ids."""
+    if known.oldest is None or known.newest is None:
+        return Stretch(0, 0, up=True)
+    first, last = known.skew.ids(_created(step.wanted, known.now))
+    up = step.sort is JobSort.OLDEST
+    above, below = [UUID(known.oldest).int - 1], [UUID(known.newest).int + 1]
+    above += [UUID(first).int - 1] if first else []
+    below += [UUID(last).int + 1] if last else []
     if step.wanted.id:
         ranges = [id_range(prefix) for prefix in step.wanted.id]
         above.append(min(UUID(begin).int for begin, _ in ranges) - 1)
         below.append(max(UUID(end).int for _, end in ranges) + 1)
     if step.after is not None:
-        (above if step.sort is JobSort.OLDEST else below).append(UUID(step.after.id).int)
-    return _Stretch(max(0, *above), min(2**128 - 1, *below))
+        (above if up else below).append(UUID(step.after.id).int)
+    return Stretch(max(0, *above), min(2**128 - 1, *below), up)
 
 
 def _created(wanted: JobFilter, now: datetime) -> Span:

@@ -1,7 +1,8 @@
 """What a job is found by: the terms of the index, and the same terms as queries ask for them.
 
-A term is a plain word, or begins with a mark that no word has: `!` a word of the error, `~` kind, `#` tag, `@` actor,
-`$` asset, `%` fingerprint, `=` a value at a place of the payload (as a digest: of any length, and not readable).
+A term is a plain word, or begins with a mark that no word has: `!` a word of the error (alone: it failed), `~` kind,
+`#` tag, `@` actor, `$` asset, `%` fingerprint, `=` a value at a place of the payload (as a digest: of any length, and
+not readable), `^` the time in its id (see `search_times`).
 """
 
 import base64
@@ -17,6 +18,7 @@ from pydantic_core import to_json
 
 from jobplane.contracts.job_filter import MAX_PATH, JobFilter, PayloadIs, Words
 from jobplane.contracts.search_words import words
+from jobplane.jobs import search_times
 from jobplane.jobs.redaction import Redaction
 
 MAX_WORDS: Final = 1000
@@ -36,11 +38,14 @@ _ERROR, _KIND, _TAG, _ACTOR, _ASSET, _FINGERPRINT, _VALUE = "!~#@$%="
 class Searched:
     """What of a job is searched."""
 
+    id: str
     kind: str
     tags: Sequence[str]
     asset: str | None
     actors: Iterable[str]
     payload: JsonValue
+    failed: bool
+    """Its latest run failed; such are all that are FAILED."""
     error_type: str | None
     error_fingerprint: str | None
     error_message: str
@@ -79,6 +84,8 @@ class _Terms:
 def terms_of(job: Searched, redaction: Redaction) -> str:
     """The terms of a job, as PostgreSQL reads a tsvector; nothing of what the redaction hides."""
     terms = _Terms()
+    for term in search_times.of_id(job.id):
+        terms.mark("", term)
     terms.mark(_KIND, job.kind)
     terms.read(job.kind, most=MAX_WORDS)
     for tag in job.tags:
@@ -88,6 +95,8 @@ def terms_of(job: Searched, redaction: Redaction) -> str:
         terms.mark(_ACTOR, actor)
     if job.asset is not None:
         terms.mark(_ASSET, job.asset)
+    if job.failed:
+        terms.mark(_ERROR, "")
     if job.error_type is not None:
         terms.mark(_FINGERPRINT, job.error_fingerprint or "")
         terms.read(job.error_type, mark=_ERROR, most=MAX_ERROR_WORDS)
@@ -156,6 +165,10 @@ def asked_beside(wanted: JobFilter) -> str | None:
             _any(_quoted(_FINGERPRINT + fingerprint) for fingerprint in wanted.fingerprint),
         ]
     )
+
+
+FAILED: Final = f"'{_ERROR}'"
+"""That it failed, as PostgreSQL reads a tsquery."""
 
 
 def _value_terms(one: PayloadIs) -> Iterator[str]:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Final, NamedTuple
 
 from jobplane.contracts.jobs import FINISHED, JobStatus
+from jobplane.jobs.conditions import PHASES
 
 FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 LAST_ID: Final = "ffffffff-ffff-ffff-ffff-ffffffffffff"
@@ -15,6 +16,8 @@ class Trail(NamedTuple):
     status: Collection[JobStatus] = ()
     queue: Collection[str] = ()
     kind: Collection[str] = ()
+    worker: Collection[str] = ()
+    """Whoever names one names those with the fewest jobs: a walk along workers is filtered by queue and kind."""
 
 
 class _Phase(NamedTuple):
@@ -23,8 +26,8 @@ class _Phase(NamedTuple):
     statuses: frozenset[JobStatus]
     condition: str
     """Word for word that of the indexes."""
-    keyed: bool
-    """There is an index for queues and one for kinds."""
+    keys: frozenset[str]
+    """For each of these columns there is an index."""
 
 
 class _Way(NamedTuple):
@@ -41,10 +44,12 @@ _NEWEST_FIRST: Final = _Way("<", ">=", " DESC")
 _OLDEST_FIRST: Final = _Way(">", "<=", "")
 _PENDING: Final = frozenset({JobStatus.PENDING})
 _RUNNING: Final = frozenset({JobStatus.RUNNING})
+_RAN: Final = "worker IS NOT NULL AND "
+"""Word for word the condition of the index for workers, beside that of the phase."""
 _PHASES: Final = (
-    _Phase(FINISHED, "status IN ('COMPLETED', 'FAILED', 'CANCELLED')", keyed=True),
-    _Phase(_PENDING, "status NOT IN ('RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')", keyed=True),
-    _Phase(_RUNNING, "status NOT IN ('PENDING', 'COMPLETED', 'FAILED', 'CANCELLED')", keyed=False),
+    _Phase(FINISHED, PHASES[0], frozenset({"worker", "queue", "kind"})),
+    _Phase(_PENDING, PHASES[1], frozenset({"queue", "kind"})),
+    _Phase(_RUNNING, PHASES[2], frozenset()),
 )
 
 
@@ -78,16 +83,20 @@ def _part(
     """The next rows of each combination among some statuses of one phase; None if no status is asked for."""
     if not statuses:
         return None
-    filters = {column: values for column, values in (("queue", trail.queue), ("kind", trail.kind)) if values}
+    columns_of = (("worker", trail.worker), ("queue", trail.queue), ("kind", trail.kind))
+    filters = {column: values for column, values in columns_of if values}
     wanted: dict[str, Collection[str]] = {"status": statuses}
-    if phase.keyed and filters:
-        column = next(iter(filters))
+    column = next((column for column in filters if column in phase.keys), None)
+    if column is not None:
         wanted = {column: filters.pop(column), **wanted}
     key, values = ", ".join(wanted), ", ".join(f"wanted_{column}.value" for column in wanted)
     condition = (
-        f"({key}, id) {way.beyond} ({values}, %s::uuid) AND ({key}) {way.bound} ({values}) AND {phase.condition}"
+        f"({key}, id) {way.beyond} ({values}, %s::uuid) AND ({key}) {way.bound} ({values}) AND "
+        f"{_RAN if 'worker' in wanted else ''}{phase.condition}"
     )
-    condition += "".join(f" AND {column} = ANY(%s::text[])" for column in filters)
+    # Beside workers so that no index knows it: however few jobs of a kind there are, those of the worker are fewer.
+    hidden = " || ''" if "worker" in wanted else ""
+    condition += "".join(f" AND {column}{hidden} = ANY(%s::text[])" for column in filters)
     following = _next(columns, condition, ", ".join(f"{column}{way.order}" for column in (*wanted, "id")))
     listed = ", ".join(f"unnest(%s::text[]) AS wanted_{column} (value)" for column in wanted)
     told = [*map(_texts, wanted.values()), begin, *map(_texts, filters.values()), limit]
