@@ -67,9 +67,9 @@ PHASES: Final = (
 """Each has indexes of its own, which say so word for word; one of them is always true."""
 
 
-def in_a_phase() -> Condition:
-    """Always true: lets the planner use the indexes of all phases together."""
-    return Condition(" OR ".join(PHASES), [])
+def of_worker_in_a_phase() -> Condition:
+    """True for every job of any worker: lets the planner use the indexes of all phases together."""
+    return Condition(f"worker IS NOT NULL AND ({' OR '.join(PHASES)})", [])
 
 
 def _of_kinds(kinds: Sequence[str]) -> Condition:

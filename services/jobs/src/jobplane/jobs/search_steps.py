@@ -27,8 +27,10 @@ FIRST_LOOK: Final = 500
 """Jobs that are looked at before the index is asked."""
 WALKED: Final = 1_500
 """If more would have to be looked at to fill the page, the index is asked."""
-RARE: Final = 20_000
+RARE: Final = 5_000
 """If more would have to be looked at, the planner is asked how many jobs match."""
+_ID_AS_TEXT: Final = 'id::text COLLATE "C"'
+"""In the same order; but the planner cannot walk along the ids."""
 _LONGER: Final = 4
 _LONGEST_LOOK: Final = 32_000
 _MOST_TRAILS: Final = 15
@@ -149,19 +151,22 @@ async def _walk(
 
 
 async def _few(step: Step, rows: Rows, stretch: Stretch, limit: int) -> list[str] | None:
-    """The next jobs among all that the rows tell; None if those are too many to be sorted in time."""
+    """The next jobs among all that the rows tell; None if those are too many, or hardly any are left to look at."""
+    ends = [str(UUID(int=stretch.above)), str(UUID(int=stretch.below))]
     conditions, told = step.asked.rows
-    matched = f"SELECT id FROM job WHERE {conditions} AND id > %s::uuid AND id < %s::uuid"  # noqa: S608 - constants
-    parameters = [*told, str(UUID(int=stretch.above)), str(UUID(int=stretch.below))]
-    if await estimated(rows, matched, parameters) > SORTED // 2:
+    if await estimated(rows, "SELECT FROM job WHERE id > %s::uuid AND id < %s::uuid", ends) < RARE:
+        return None
+    if await estimated(rows, f"SELECT FROM job WHERE {conditions}", told) > SORTED // 2:
         return None
     order = "id" if stretch.up else "id DESC"
     text = f"""
-        WITH matched AS MATERIALIZED ({matched} LIMIT {SORTED + 1}),
+        WITH matched AS MATERIALIZED (
+            SELECT id FROM job WHERE {conditions} AND {_ID_AS_TEXT} > %s AND {_ID_AS_TEXT} < %s LIMIT {SORTED + 1}
+        ),
         found AS (SELECT id FROM matched ORDER BY {order} LIMIT %s)
         SELECT (SELECT count(*) FROM matched), ARRAY(SELECT id::text FROM found ORDER BY found.{order})
     """  # noqa: S608 - constants
-    [(count, ids)] = await rows(text, [*parameters, limit])
+    [(count, ids)] = await rows(text, [*told, *ends, limit])
     return None if count > SORTED else ids
 
 
