@@ -74,6 +74,8 @@ SENTENCES: Final[Mapping[str, str]] = {
     "internal_error": "Something went wrong here, not with your request. Quote the trace id when you report it.",
     "unavailable": "The jobs service does not answer: try again.",
     "not_accepted": "Nobody confirmed that the command is kept: send it again with the same Idempotency-Key.",
+    "position_not_reached": "The journal ends at position 4711: give the position that an answer told.",
+    "index_behind": "The index of the search is 120 events behind: try again, or leave it out.",
     "search_too_slow": "This search would have to look at too many jobs: name a status, queue, kind or time.",
     "journal_diverged": "Writes are halted, because the database is older than the bus: see docs/operations.md.",
 }
@@ -89,6 +91,9 @@ FACTS: Final[Mapping[str, dict[str, Any]]] = {
     },
     "plan_drifted": {"added": 12, "gone": 3, "max_drift": 10},
     "invalid_request": {"errors": [{"loc": ["body", "priority"], "msg": "Input should be less than or equal to 1000"}]},
+    "field_redacted": {"field": "payload.user.password"},
+    "sort_too_broad": {"limit": 10_000},
+    "position_not_reached": {"position": 4711},
     "invalid_query": {
         "errors": [
             {
