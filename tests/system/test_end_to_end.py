@@ -100,6 +100,30 @@ def test_the_live_stream_resumes_without_gap_or_repeat(platform: Platform) -> No
     assert resumed[0][1]["position"] > seen[-1][1]["position"]
 
 
+def test_the_live_stream_tells_how_far_a_bulk_operation_is(platform: Platform) -> None:
+    with platform.client() as client:
+        body = {"kind": "test.never", "payload": {}, "run_at": "2030-01-01T00:00:00Z"}
+        jobs = [client.post("/jobs", json=body).json() for _ in range(3)]
+        wish: dict[str, Any] = {"action": "cancel", "ids": [job["id"] for job in jobs], "dry_run": True}
+        plan = client.post("/jobs/bulk", json=wish, headers={"Prefer": "wait=20"}).json()
+        assert (plan["status"], plan["total"]) == ("planned", 3)
+        assert client.post(f"/operations/{plan['id']}/run", json={}).status_code == 200
+        with platform.client() as other:
+            events = _until(_live(other, f"1.j{jobs[-1]['position']}"), plan["id"], "operation.finished.v1")
+        told = [(data["type"], data["data"]) for _, data in events]
+        changed = [item["job"] for name, data in told if name == "operation.jobs_changed.v1" for item in data["items"]]
+        assert sorted(changed) == sorted(wish["ids"])
+        assert [name for name, _ in told if name != "operation.jobs_changed.v1"] == [
+            "operation.requested.v1",
+            "operation.planned.v1",
+            "operation.started.v1",
+            "operation.finished.v1",
+        ]
+        assert told[1][1]["total"] == told[-1][1]["done"] == 3
+        shown = client.get(f"/operations/{plan['id']}").json()
+        assert (shown["status"], shown["done"], shown["skipped"]) == ("done", 3, 0)
+
+
 def test_a_repeated_request_acts_once_and_a_reused_key_is_refused(platform: Platform) -> None:
     with platform.client() as client:
         later = {"kind": "test.never", "payload": {"n": 1}, "run_at": "2030-01-01T00:00:00Z"}
