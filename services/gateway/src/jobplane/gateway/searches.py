@@ -55,6 +55,7 @@ IndexedTo = Annotated[
         ge=1,
         lt=2**63,
         description="A `position` that an answer told: waits until the index of the search knows it, or is refused.",
+        examples=[4711],
     ),
 ]
 
