@@ -1,5 +1,6 @@
 """Jobs and queues, steered from the command line against a running platform."""
 
+import asyncio
 import json
 import subprocess
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from jobplane.chassis import bus
 from tests.support.commands import CommandLineOf
 from tests.support.platform import JOBPLANE, Platform
 from tests.support.waiting import eventually_sync
@@ -136,6 +138,70 @@ def test_many_jobs_are_cancelled_and_restored_as_one_operation(command: CommandL
     assert (undone["action"], undone["done"]) == ("restore", 12)
 
 
-def test_dead_letters_are_listed(command: CommandLineOf) -> None:
+def test_an_incident_is_found_understood_acted_on_and_taken_back(command: CommandLineOf) -> None:
+    kind, tag = "image.thumbnail", "tag:incident"
+    for _ in range(11):  # a picture without a file: none of them can be done
+        answer(command, "enqueue", kind, "--max-attempts", "1", "--tag", "incident")
+    eventually_sync(lambda: command("jobs", "list", "--count", f"status:failed {tag}").out == "11\n", timeout=20)
+    [group] = answer(command, "errors", "list", "--kind", kind, "--sort", "failed_now")["items"]
+    cause = group["fingerprint"]
+    assert group["failed_now"] == 11
+    assert group["type"] in command("errors", "show", cause).out
+    answer(command, "queues", "pause", kind, "--kind", "--reason", "an incident")
+    plan = answer(command, "errors", "retry", cause, "--dry-run")
+    assert (plan["status"], plan["total"], plan["breakdown"]["status"]) == ("planned", 11, {"FAILED": 11})
+    unasked = command("errors", "retry", cause)
+    assert (unasked.code, "This will retry 11 jobs" in unasked.err) == (2, True)
+    done = answer(command, "errors", "retry", cause, "--yes", "--reason", "the files are there")
+    assert (done["status"], done["done"]) == ("done", 11)
+    assert command("errors", "retry", cause, "--yes").code == 1  # no job of it is FAILED any more
+    assert command("jobs", "list", "--count", f"status:pending {tag}").out == "11\n"
+    undone = answer(command, "bulk", "undo", done["id"], "--yes", "--reason", "they are not")
+    assert (undone["action"], undone["done"]) == ("cancel", 11)
+    assert command("errors", "cancel", cause, "--yes").code == 1
+    assert command("errors", "show", "0" * 16).code == 4
+    assert answer(command, "queues", "resume", kind, "--kind")["queue"]["state"] == "active"
+
+
+def test_an_operation_is_paused_resumed_and_stopped(command: CommandLineOf) -> None:
+    for _ in range(3):
+        create(command, {}, "--queue", "slowly", "--tag", "slowly")
+    slow = ["bulk", "edit", "queue:slowly status:pending", "--set-priority", "9", "--rate", "0.1", "--detach"]
+    begun = answer(command, *slow, "--reason", "a test")["id"]
+    for verb, status in (("pause", "paused"), ("resume", "running"), ("stop", "stopped")):
+        answer(command, "bulk", verb, begun)
+        assert answer(command, "bulk", "show", begun)["status"] == status
+    assert command("bulk", "watch", begun).code == 1
+    assert command("bulk", "resume", begun).code == 1
+    assert command("bulk", "show", "01a20370-9980-71bf-910c-c329a24a71ea").code == 4
+
+
+def test_a_dead_letter_is_looked_at_without_its_secrets_and_discarded(
+    platform: Platform, command: CommandLineOf
+) -> None:
+    async def send_noise() -> None:
+        nc = await bus.connect(platform.producer_url, user="producer", name="noise")
+        await nc.publish("jobs.cmd.producer.create", b'{"password": "hunter2"')
+        await bus.close(nc)
+
     assert answer(command, "dlq", "list")["items"] == []
     assert command("dlq", "show", "17").code == 4
+    asyncio.run(send_noise())
+    [letter] = eventually_sync(lambda: answer(command, "dlq", "list", "--what", "command")["items"])
+    number = str(letter["seq"])
+    shown = command("dlq", "show", number)
+    assert (shown.code, "[redacted]" in shown.out, "hunter2" in shown.out) == (0, True, False)
+    refused = command("dlq", "replay", number)
+    assert (refused.code, "[still_unreadable]" in refused.err) == (1, True)
+    assert command("dlq", "discard", number).code == 2
+    assert command("dlq", "discard", number, "--yes", "--reason", "noise").code == 0
+
+
+def test_secrets_are_shown_to_whoever_says_why(command: CommandLineOf) -> None:
+    job_id = create(command, {"api_key": "hunter2"})
+    assert "hunter2" not in command("jobs", "show", job_id).out + command("jobs", "show", job_id, "--json").out
+    assert command("jobs", "reveal", job_id).code == 2
+    revealed = answer(command, "jobs", "reveal", job_id, "--reason", "the key is said to be wrong")
+    assert revealed["payload"] == {"api_key": "hunter2"}
+    copy = answer(command, "jobs", "clone", job_id)["id"]
+    assert answer(command, "jobs", "reveal", copy, "--reason", "a test")["payload"] == {"api_key": "hunter2"}

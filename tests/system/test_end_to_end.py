@@ -194,4 +194,5 @@ def test_what_nobody_can_read_is_found_discarded_and_audited(platform: Platform)
             "DEAD_LETTER_DISCARDED",
             "COMMAND_REFUSED",
             "DEAD_LETTER_REPLAYED",
+            "DEAD_LETTER_INSPECTED",
         ]
