@@ -178,6 +178,8 @@ class MemoryNats:
 
     is_connected = True
     is_closed = False
+    max_payload = 1024 * 1024
+    """In bytes, as the servers of the product have it."""
 
     def __init__(self, bus: MemoryBus, user: str) -> None:
         self._bus = bus
