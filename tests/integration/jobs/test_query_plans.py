@@ -20,10 +20,12 @@ from jobplane.contracts.commands import CancelJob, RetryJob
 from jobplane.contracts.error_groups import ErrorSort, ListErrorGroups, OneErrorGroup
 from jobplane.contracts.ids import CommandId, JobId
 from jobplane.contracts.jobs import JobStatus
+from jobplane.contracts.operations import BulkAction
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs, OneCommand, OneJob, OneJobHistory
 from jobplane.contracts.search_grammar import parse
 from jobplane.contracts.workers import Beat, LeaseRequest, RunningJob
 from jobplane.jobs.beats import Beats
+from jobplane.jobs.chunks import MOST, carry_out_next
 from jobplane.jobs.claims import Claims
 from jobplane.jobs.error_views import ErrorViews
 from jobplane.jobs.histories import Histories
@@ -40,6 +42,7 @@ from jobplane.jobs.search_steps import FIRST_LOOK
 from jobplane.jobs.store import Due
 from tests.bench.scale import mix
 from tests.bench.scale.populate import Generator
+from tests.integration.jobs.bulking import Bulk
 from tests.integration.jobs.wishing import command
 from tests.support import servers
 from tests.support.servers import Database
@@ -73,6 +76,7 @@ FROM jobs.error_group, generate_series(1, 60) AS n WHERE type = 'Rare'
 """
 _SERVABLE = "UPDATE jobs.beat_service SET since = now() - interval '1 day', served_until = 'infinity'"
 _SOME = "SELECT id::text FROM jobs.job WHERE status = %s AND queue LIKE 'work-%%' ORDER BY id LIMIT 8"
+_TO_CANCEL = "SELECT id::text FROM jobs.job WHERE queue = %s AND status = 'PENDING' ORDER BY id LIMIT %s"
 _MAKE_DUE = """
 UPDATE jobs.job SET run_at = now() WHERE id IN (
     SELECT id FROM jobs.job WHERE status = 'PENDING' AND NOT ready ORDER BY run_at LIMIT %s
@@ -287,6 +291,17 @@ async def _expire(desk: Desk) -> None:
     assert await Rescuer(desk.ledger, desk.pool).settle(Due.EXPIRED) == 1
 
 
+async def _chunk(desk: Desk) -> None:
+    bulk = Bulk(desk.pool)
+    ids = [row[0] for row in desk.admin.execute(_TO_CANCEL, (mix.PARKED_QUEUE, MOST)).fetchall()]
+    operation = await bulk.request(BulkAction.CANCEL, ids)
+    await bulk.planner.run_once()
+    desk.plans.found.clear()
+    carried = await carry_out_next(bulk.journal, operation, BulkAction.CANCEL)
+    assert carried is not None
+    assert carried.changed == MOST
+
+
 async def _relay(desk: Desk) -> None:
     assert len(await Journal(desk.pool).after(12_345, 1000)) == 1000
 
@@ -333,6 +348,7 @@ _PRUNED = {
     *("command_outcome_at", "command_outcome_pkey", "error_trend_hour", "error_trend_pkey"),
     *("error_group_last", "error_group_failed", "error_group_pkey"),
 }
+_OF_A_CHUNK = {"operation_pkey", "operation_open", "plan_chunk_pkey", "job_pkey", "event_stream_id_version_key"}
 HOT = {
     "page": Hot(_page(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
     "deep page": Hot(_deep(), {"job_pkey", "body_pkey"}, _WITH_ERRORS),
@@ -439,6 +455,7 @@ HOT = {
         2 * _DUE,
         {"job_waiting": 2 * _DUE},
     ),
+    "chunk of a bulk operation": Hot(_chunk, _OF_A_CHUNK, 3 * MOST, 3 * MOST),
     "pruner": Hot(lambda desk: Pruner(desk.pool).run_once(), _PRUNED, 0),
     "page of the relay": Hot(_relay, {"event_pkey"}, 1000),
 }

@@ -78,7 +78,9 @@ def test_a_busy_machine_is_told() -> None:
     assert "BUSY" not in table.heading(Run(MACHINE | {"load": 0.4}, ()))
 
 
-@pytest.mark.parametrize("name", ["peer.pgqueuer.start.p50", "lifecycle.tuned.cpu.nats-server", "bytes.jobs.event"])
+@pytest.mark.parametrize(
+    "name", ["peer.oban.bulk.retry", "bulk.cpu.cancel.postgres", "lifecycle.tuned.cpu.nats-server", "bytes.jobs.event"]
+)
 def test_families_of_figures_are_known(name: str) -> None:
     assert figure(name).title
     assert figure(name).name == name
