@@ -19,7 +19,7 @@ from tests.support.waiting import eventually
 
 _PATIENCE_S: Final = 150
 _FAILING_AT_ONCE: Final = 256
-_LOOK_S: Final = 0.002
+_LOOK_S: Final = 0.005
 """What it waits for is asked so often: a row by its key, which costs little."""
 _DONE: Final = "SELECT status = 'done', done, codes::text FROM jobs.operation WHERE id = %s"
 _AUDITED: Final = """

@@ -185,20 +185,19 @@ def _of_many(event: EventRecord, source: str) -> list[AuditEntry]:
     shared, event_type = body["shared"], body.get("type")
     if event_type not in JOB_EVENTS:
         raise InvalidMessage(f"{source} carries events of unknown type {event_type!r} in one")
-    told = (event.at, ACTIONS[event_type], event.actor, event.reason, "job")
-    caused = (event.command_id, event.correlation_id, _trace_id(event.traceparent), 1)
+    told = (source, event.position)
+    meant = (event.at, ACTIONS[event_type], event.actor, event.reason, "job")
+    caused = (False, None, event.command_id, event.correlation_id, _trace_id(event.traceparent), 1)
     made: list[AuditEntry] = []
+    is_id, make = _UUID.fullmatch, AuditEntry._make
+    before_all, after_all = shared.get("before"), shared.get("after")
     try:
         for number, item in enumerate(body["items"]):
-            if _UUID.fullmatch(item["job"]) is None:
+            job = item["job"]
+            if is_id(job) is None:
                 raise InvalidMessage("the job of an item is a UUID")
-            before, after = (
-                JobStatus(item.get("before") or shared["before"]),
-                JobStatus(item.get("after") or shared["after"]),
-            )
-            made.append(
-                AuditEntry(source, event.position, number, *told, item["job"], before, after, False, None, *caused)  # noqa: FBT003 - a tuple
-            )
+            stood = (_STATUSES[item.get("before", before_all)], _STATUSES[item.get("after", after_all)])
+            made.append(make((*told, number, *meant, job, *stood, *caused)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidMessage(f"body of {event.type} is not as declared: {error}") from error
     return made
@@ -294,6 +293,8 @@ def _limits_in_words(limits: LimitsFact) -> str:
     return ", ".join(parts) or "unlimited"
 
 
+_STATUSES: Final[Mapping[object, JobStatus]] = {status.value: status for status in JobStatus}
+"""Looked up, not made: that takes a tenth of the time."""
 _STANDS: Final = {
     OperationRequested.TYPE: "planning",
     OperationPlanned.TYPE: "planned",
