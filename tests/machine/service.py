@@ -188,8 +188,7 @@ class Service:
 
     async def handle(self, messages: Sequence[CommandMessage]) -> list[CommandOutcome]:
         """Decide commands as they come from the bus."""
-        self._inboxes.heard.clear()
-        inboxes = [str(number) for number in range(len(messages))]
+        inboxes = [new_id() for _ in messages]
         deliveries = [
             Delivery(
                 job_command("gateway", message.command.type),
@@ -201,7 +200,7 @@ class Service:
         ]
         poison = await self._handler(deliveries)
         assert poison == [None] * len(messages), poison
-        return [self._inboxes.heard[inbox] for inbox in inboxes]
+        return [self._inboxes.heard.pop(inbox) for inbox in inboxes]
 
     async def lease(self, queue: str, request: LeaseRequest) -> list[LeasedJob]:
         """Give a worker jobs."""
