@@ -69,9 +69,7 @@ class Crowd:
     def anything(self) -> Coroutine[Any, Any, Any]:  # noqa: PLR0911 - one case each
         """One of them moves."""
         dice = self.dice
-        match dice.choice(
-            ("commands",) * 4 + ("queue", "bulk", "bulk", "operations", "lease", "lease", "report", "loops")
-        ):
+        match dice.choice(WHO):
             case "commands":
                 return self._handle([self._of_job() for _ in range(dice.randint(1, 5))])
             case "queue":
