@@ -40,7 +40,7 @@ from tests.support.servers import Database
 
 START: Final = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LONG: Final = int(os.environ.get("JOBPLANE_MACHINE_EXAMPLES", "0")) > 100
-ROUNDS: Final = 150 if LONG else 12
+ROUNDS: Final = 60 if LONG else 12
 AT_ONCE: Final = 14
 QUEUES: Final = asking.QUEUES
 KINDS: Final = asking.KINDS
