@@ -108,6 +108,9 @@ async def test_queues_are_listed_while_the_health_service_is_away(gateway: Runni
     viewer = await gateway.bearer(Role.VIEWER)
     queue = {"queue": "mail", "state": "active", "running": 0, "paused": None, "limits": None, "version": 0}
     gateway.jobs.answers["jobs.query.queue"] = queue
-    gateway.jobs.answers["health.query.queues"] = {"problem": {"code": "unavailable", "detail": "No.", "facts": {}}}
-    shown = (await viewer.get(f"{API}/queues/mail")).json()
-    assert (shown.get("throughput"), shown.get("workers")) == (None, None)
+    gateway.jobs.answers["health.query.queues"] = {
+        "problem": {"code": "database_unavailable", "detail": "No.", "facts": {"retry_after_s": 2}}
+    }
+    answer = await viewer.get(f"{API}/queues/mail")
+    assert answer.status_code == 200
+    assert answer.json() == queue

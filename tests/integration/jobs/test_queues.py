@@ -44,6 +44,11 @@ async def kind(driver: Driver, name: str) -> QueueControl:
     return await queries.ask(driver.gateway, "jobs", "kind", OneKind(kind=name), QueueControl)
 
 
+async def listed(driver: Driver, queue: str) -> bool:
+    found = await queries.ask(driver.gateway, "jobs", "queues", Nothing(), QueueList)
+    return queue in [item.queue for item in found.queues]
+
+
 def control(outcome: CommandOutcome) -> QueueControl:
     assert outcome.status == "done", outcome
     return QueueControl.model_validate(outcome.facts)
@@ -103,6 +108,10 @@ async def test_a_queue_may_be_paused_before_its_first_job(driver: Driver) -> Non
     assert control(await driver.do(PauseQueue(queue=unknown))).known is False
     paused = await view(driver, unknown)
     assert (paused.state, paused.known) == (QueueState.PAUSED, False)
+    assert await listed(driver, unknown)
+    await driver.do(ResumeQueue(queue=unknown))
+    assert not await listed(driver, unknown)
+    assert (await view(driver, unknown)).version == 2
     await driver.create()
     assert control(await driver.do(PauseQueue(queue=driver.queue))).known is True
     assert (await view(driver)).known is True

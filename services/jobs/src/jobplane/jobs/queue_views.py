@@ -36,7 +36,7 @@ FROM (
         coalesce(sum(n) FILTER (WHERE status = 'RUNNING'), 0)::bigint AS running
     FROM (
         SELECT queue, status, n FROM job_count
-        UNION ALL SELECT name, NULL, 0 FROM queue_control WHERE sort = 'queue'
+        UNION ALL SELECT name, NULL, 0 FROM queue_control WHERE sort = 'queue' AND (active OR name = %s)
     ) AS counts WHERE %s::text IS NULL OR queue = %s GROUP BY queue
 ) AS c LEFT JOIN queue_control ON key = 'queue:' || c.queue ORDER BY c.queue
 """  # noqa: S608 - constants
@@ -53,11 +53,11 @@ class QueueViews:
         self._pool = pool
 
     async def all(self) -> QueueList:
-        """Every queue that has or had jobs or was controlled, and the kinds that are controlled, at one moment."""
+        """Every queue that has or had jobs or is controlled, and the kinds that are controlled, at one moment."""
         async with self._pool.connection() as conn, conn.transaction():
             await conn.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             head = await (await conn.execute("SELECT pos FROM journal_head")).fetchone()
-            queues = [_view(row) for row in await (await conn.execute(_QUEUES, (None, None))).fetchall()]
+            queues = [_view(row) for row in await (await conn.execute(_QUEUES, (None, None, None))).fetchall()]
             found = [control_rows.control(row) for row in await (await conn.execute(_KINDS, (None, None))).fetchall()]
             kinds = [told(item, await queue_control.running(conn, item.target), known=None) for item in found]
         return QueueList(queues=queues, kinds=kinds, position=Position(head[0] if head else 0))
@@ -69,7 +69,7 @@ class QueueViews:
             Refused: `queue_not_found`: it never had a job, and nobody controlled it.
         """
         async with self._pool.connection() as conn:
-            row = await (await conn.execute(_QUEUES, (query.queue, query.queue))).fetchone()
+            row = await (await conn.execute(_QUEUES, (query.queue,) * 3)).fetchone()
         if row is None:
             detail = "No job was ever in a queue of that name, and nobody controlled it: look at the list of queues."
             raise Refused("queue_not_found", detail, {"queue": query.queue})
