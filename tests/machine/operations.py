@@ -101,6 +101,8 @@ class Operations:
             return "not_undoable"
         if not undone.done:
             return "nothing_to_undo"
+        if self._taken_back(undone.id):
+            return "already_undone"
         if wanted.then_run and _lacks_reason(undone.done, wanted.reason):
             return "reason_required"
         wanted.action = INVERSE[undone.action]
@@ -120,6 +122,8 @@ class Operations:
             return "not_your_plan"
         if now > operation.planned_at + PLAN_KEPT:
             return "plan_expired"
+        if operation.undo_of is not None and self._taken_back(operation.undo_of):
+            return "already_undone"
         if _lacks_reason(len(operation.items), reason or operation.reason):
             return "reason_required"
         if operation.filter is not None and max_drift is not None:
@@ -131,7 +135,11 @@ class Operations:
         return None
 
     def pause(self, operation_id: str) -> str | None:
-        """Touch no further job for the time being."""
+        """Touch no further job for the time being; what is still planned stays so until it is run."""
+        operation = self.known.get(operation_id)
+        if operation is not None and operation.status == "planning" and operation.then_run:
+            operation.then_run = False
+            return None
         return self._move(operation_id, {"running"}, "paused", "operation_not_running")
 
     def resume(self, operation_id: str) -> str | None:
@@ -141,6 +149,16 @@ class Operations:
     def stop(self, operation_id: str) -> str | None:
         """Touch no further job for ever."""
         return self._move(operation_id, {"planning", "planned", "running", "paused"}, "stopped", "operation_ended")
+
+    def _taken_back(self, operation_id: str) -> bool:
+        """Whether another undo of it is under way, or did all that could be done."""
+        for undo in self.known.values():
+            if undo.undo_of == operation_id:
+                waits = undo.status == "planning" and undo.then_run
+                over = undo.status == "done" and not {"stop_pending", "unique_key_taken"} & undo.codes.keys()
+                if waits or over or undo.status in {"running", "paused"}:
+                    return True
+        return False
 
     def _move(self, operation_id: str, before: set[str], after: str, code: str) -> str | None:
         operation = self.known.get(operation_id)

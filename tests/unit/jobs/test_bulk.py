@@ -41,6 +41,7 @@ from jobplane.jobs.bulk import (
     Planned,
     decide,
     evolve,
+    takes_back,
 )
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.reasons import ReasonPolicy
@@ -217,6 +218,51 @@ def test_what_was_done_is_taken_back_by_its_opposite(action: BulkAction) -> None
     [event] = events_of(UNDO, None, undone=undone)
     assert isinstance(event, OperationRequested)
     assert (event.action, event.jobs, event.undo_of) == (INVERSE[action], 2, undone.id)
+
+
+def test_what_was_taken_back_is_not_taken_back_again() -> None:
+    undone = replace(STATES["done"], done=2)
+    assert code_of(UNDO, None, undone=undone, undone_by="another") == "already_undone"
+    assert code_of(RUN, replace(given(REQUESTED, PLANNED), undo_of=undone.id), undone_by="another") == "already_undone"
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "taken_back"),
+    [
+        ("planning", {"then_run": True}, True),
+        ("planning", {"then_run": False}, False),
+        ("planned", {}, False),
+        ("running", {}, True),
+        ("paused", {}, True),
+        ("stopped", {}, False),
+        ("done", {"codes": {"changed_since": 1}}, True),
+        ("done", {"codes": {"changed_since": 1, "stop_pending": 1}}, False),
+        ("done", {"codes": {"unique_key_taken": 1}}, False),
+    ],
+)
+def test_an_undo_that_left_what_may_be_done_later_does_not_stand_in_the_way(
+    name: str, changes: dict[str, Any], taken_back: bool
+) -> None:
+    assert takes_back(replace(STATES[name], **changes)) is taken_back
+
+
+def test_what_is_paused_while_it_is_planned_stays_planned() -> None:
+    waiting = given(REQUESTED.model_copy(update={"then_run": True}))
+    pause = PauseOperation(operation_id=ID)
+    [paused] = events_of(pause, waiting)
+    held = evolve(waiting, paused, Meta(ID, 2, NOW, ADMIN, None))
+    assert (held.status, held.then_run) == (OperationStatus.PLANNING, False)
+    assert code_of(pause, held) == "operation_not_running"
+    [planned] = events_of(Planned(3, Position(9), {}), held)
+    stays = evolve(held, planned, Meta(ID, 3, NOW, ADMIN, None))
+    assert (stays.status, stays.code) == (OperationStatus.PLANNED, None)
+    assert events_of(RUN, stays)
+
+
+def test_a_plan_is_run_for_what_it_was_made() -> None:
+    planned = given(REQUESTED, PLANNED)
+    assert code_of(RunOperation(operation_id=ID, action=BulkAction.CANCEL), planned) == "plan_mismatch"
+    assert events_of(RunOperation(operation_id=ID, action=RETRY), planned)
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,8 @@ class RunOperation(OperationCommand):
     type: Literal["run_operation"] = "run_operation"
     max_drift: int | None = Field(default=None, ge=0)
     """Refuse if more jobs than this came to fit the filter, or ceased to, since it was planned."""
+    action: BulkAction | None = None
+    """Refuse unless this is what was planned."""
 
 
 class PauseOperation(OperationCommand):
@@ -273,9 +275,15 @@ class UndoView(Fact):
     action: BulkAction | None
     """What would be done to each job; none: nothing can be taken back."""
     possible: int
-    """How many jobs are as the operation left them."""
+    """How many jobs it changed that can be put back now."""
     impossible: int
-    """How many it changed and are not."""
+    """How many it changed that cannot."""
+    codes: dict[str, int] = Field(default_factory=dict)
+    """The same by the reason, as an undo would skip them now."""
+    estimated: bool = False
+    """So many jobs were changed that only some were looked at; a dry run of the undo counts each."""
+    by: Uuid | None = None
+    """The operation that took it back, or is about to."""
     why: str
     """What stands in the way, or what taking it back means."""
 

@@ -44,7 +44,7 @@ REFUSALS: Final[Mapping[str, str]] = {
     "operation_not_found": "There is no such operation: check the id, or look it up in the list of operations.",
     "operation_exists": "An operation with this id exists already: choose a new id for a new one.",
     "operation_not_planned": "Only an operation that is planned can be run: look at its status.",
-    "operation_not_running": "Only an operation that is running can be paused: look at its status.",
+    "operation_not_running": "Only what runs, or is planned to run at once, can be paused: look at its status.",
     "operation_not_paused": "Only an operation that is paused can be resumed: look at its status.",
     "operation_ended": "The operation has ended already: look at what it did, or undo it.",
     "operation_not_ended": "The operation still runs: wait for its end, or stop it first, then undo it.",
@@ -53,11 +53,13 @@ REFUSALS: Final[Mapping[str, str]] = {
     "edit_required": "Say what to change: give at least one of queue, priority, run_at and max_attempts.",
     "edit_not_allowed": "Only the action edit changes jobs: leave edit out, or choose that action.",
     "reason_required": "So many jobs are not changed without a reason: say why.",
+    "plan_mismatch": "The plan is to do something else to its jobs: give its action, or the plan of this one.",
     "not_your_plan": "Somebody else made this plan: make one of your own, or ask a superadmin to run it.",
     "plan_expired": "The plan is older than a day: make a new one.",
     "plan_drifted": "The jobs that fit the filter have changed too much since it was planned: make a new plan.",
     "not_undoable": "A run that was forced cannot be taken back: the jobs were put before all others at once.",
     "nothing_to_undo": "The operation changed no job, so there is nothing to take back.",
+    "already_undone": "It was taken back, or is about to be: look at that operation; undo that one to do it again.",
 }
 """Every code that `decide` refuses with, and what to do about it."""
 
@@ -68,6 +70,10 @@ INVERSE: Final[Mapping[BulkAction, BulkAction]] = {
     BulkAction.EDIT: BulkAction.EDIT,
 }
 """What takes an action back; a run that was forced cannot be."""
+
+
+_LATER_PERHAPS: Final = frozenset({"stop_pending", "unique_key_taken"})
+"""Jobs that were skipped because of this may not be another time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,8 @@ class Context:
     """How the set has changed since it was planned; none where no filter chose it."""
     undone: Operation | None = None
     """The operation to take back."""
+    undone_by: str | None = None
+    """The operation that took that one back, or is about to."""
     reasons: ReasonPolicy = BY_DEFAULT
     """It holds for each job, whoever changes it together with others."""
 
@@ -178,11 +186,14 @@ def decide(command: AnyCommand, state: Operation | None, context: Context) -> De
         case Planned():
             return _plan(command, state, context)
         case GiveUp():
+            if state.status is not OperationStatus.PLANNING:
+                return _refuse("operation_ended", state)
             return (OperationFailed(action=state.action, code=command.code, detail=command.detail),)
         case RunOperation():
             return _run(command, state, context)
         case PauseOperation():
-            if state.status is not OperationStatus.RUNNING:
+            planning = state.status is OperationStatus.PLANNING and state.then_run
+            if state.status is not OperationStatus.RUNNING and not planning:
                 return _refuse("operation_not_running", state)
             return (OperationPaused(action=state.action),)
         case ResumeOperation():
@@ -248,6 +259,8 @@ def _undo(command: UndoOperation, state: Operation | None, context: Context) -> 
         return _refuse("not_undoable", undone)
     if not undone.done:
         return _refuse("nothing_to_undo", undone)
+    if context.undone_by is not None:
+        return _refuse("already_undone", undone, undone_by=context.undone_by)
     if command.then_run and _lacks_reason(inverse, undone.done, context.reason, context):
         return _refuse("reason_required", jobs=undone.done, without_reason=context.reason_over)
     return (
@@ -268,13 +281,17 @@ def _plan(command: Planned, state: Operation, context: Context) -> Decision:
     return planned, OperationStarted(action=state.action, total=command.total)
 
 
-def _run(command: RunOperation, state: Operation, context: Context) -> Decision:
+def _run(command: RunOperation, state: Operation, context: Context) -> Decision:  # noqa: PLR0911 - one refusal each
+    if command.action not in {None, state.action}:
+        return _refuse("plan_mismatch", state, planned_action=state.action.value)
     if state.status is not OperationStatus.PLANNED or state.planned_at is None:
         return _refuse("operation_not_planned", state)
     if context.actor.id != state.actor.id and context.actor.role is not Role.SUPERADMIN:
         return _refuse("not_your_plan", state)
     if context.now > state.planned_at + PLAN_KEPT:
         return _refuse("plan_expired", state)
+    if context.undone_by is not None:
+        return _refuse("already_undone", state, undone_by=context.undone_by)
     total = state.total or 0
     if _lacks_reason(state.action, total, context.reason or state.reason, context):
         return _refuse("reason_required", state, jobs=total, without_reason=context.reason_over)
@@ -290,6 +307,19 @@ def _lacks_reason(action: BulkAction, jobs: int, reason: str | None, context: Co
     if jobs > context.reason_over:
         return not (reason or "").strip()
     return context.reasons.misses_for(action.value, context.actor, reason)
+
+
+def takes_back(undo: Operation) -> bool:
+    """Whether an undo did what could be done, or is about to: another one would only come too late."""
+    match undo.status:
+        case OperationStatus.PLANNING:
+            return undo.then_run
+        case OperationStatus.RUNNING | OperationStatus.PAUSED:
+            return True
+        case OperationStatus.DONE:
+            return _LATER_PERHAPS.isdisjoint(undo.codes)
+        case _:
+            return False
 
 
 def evolve(state: Operation | None, event: AnyOperationEvent, meta: Meta) -> Operation:  # noqa: C901, PLR0911 - one case per event
@@ -313,6 +343,8 @@ def evolve(state: Operation | None, event: AnyOperationEvent, meta: Meta) -> Ope
             reason = meta.reason or state.reason
             started = replace(state, status=OperationStatus.RUNNING, started_at=meta.at, drift=drift, reason=reason)
             return replace(started, code=None, detail=None)
+        case OperationPaused() if state.status is OperationStatus.PLANNING:
+            return replace(state, then_run=False)
         case OperationPaused():
             return replace(state, status=OperationStatus.PAUSED)
         case OperationResumed():

@@ -47,6 +47,12 @@ async def load(conn: AsyncConnection[Any], operation_id: str, *, lock: bool) -> 
     return None if row is None else operation_of(row)
 
 
+async def undos_of(conn: AsyncConnection[Any], operation_id: str) -> list[Operation]:
+    """The operations that were to take one back, newest first."""
+    query = f"SELECT {COLUMNS} FROM operation WHERE undo_of = %s ORDER BY id DESC LIMIT 100"  # noqa: S608 - constants
+    return [operation_of(row) for row in await (await conn.execute(query, (operation_id,))).fetchall()]
+
+
 async def load_with_cause(
     conn: AsyncConnection[Any], operation_id: str
 ) -> tuple[Operation, Actor, RequestCause, datetime] | None:

@@ -23,8 +23,8 @@ from jobplane.contracts.operations import (
 )
 from jobplane.contracts.queries import ListItems, ListOperations, OneOperation
 from jobplane.jobs import operation_rows
-from jobplane.jobs.bulk import INVERSE, PLAN_KEPT, REFUSALS, Operation
-from jobplane.jobs.bulk_actions import CHANGED_SINCE
+from jobplane.jobs.bulk import INVERSE, PLAN_KEPT, REFUSALS, Operation, takes_back
+from jobplane.jobs.bulk_actions import CHANGED_SINCE, REFUSES
 from jobplane.jobs.read_model import cursor_after, decode_cursor
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -35,11 +35,24 @@ _PAGE: Final = f"""
 SELECT {operation_rows.COLUMNS} FROM operation
 WHERE id < %s AND (%s::text[] IS NULL OR status = ANY(%s::text[])) ORDER BY id DESC LIMIT %s
 """  # noqa: S608 - constants
-_UNTOUCHED: Final = f"""
-SELECT count(*) FILTER (WHERE job.id IS NOT NULL AND NOT ({CHANGED_SINCE})) FROM plan_chunk AS c,
-    unnest(c.job_ids, c.versions) AS item (id, expected) LEFT JOIN job ON job.id = item.id
-WHERE c.operation_id = %s AND item.expected IS NOT NULL
-"""  # noqa: S608 - constants
+_LOOKED_AT: Final = 10_000
+"""Of so many jobs it is looked at each; of more, at chunks that lie evenly among all."""
+_PUT_BACK: Final = """
+WITH op AS MATERIALIZED (
+    SELECT *, greatest(1, ceil(next_chunk * chunk_size / %s::float8))::integer AS step FROM operation WHERE id = %s
+), clock AS MATERIALIZED (
+    SELECT clock_timestamp() AS now
+)
+SELECT code, count(*) FROM (
+    SELECT CASE WHEN {changed_since} THEN 'changed_since' ELSE {refuses} END AS code
+    FROM op CROSS JOIN clock CROSS JOIN LATERAL generate_series(0, op.next_chunk - 1, op.step) AS wanted (number)
+        JOIN plan_chunk AS c ON c.operation_id = op.id AND c.number = wanted.number
+        CROSS JOIN LATERAL unnest(c.job_ids, c.versions) AS item (id, expected) LEFT JOIN job ON job.id = item.id
+    WHERE item.expected IS NOT NULL
+) AS judged GROUP BY code
+"""
+_GONE: Final = "CASE WHEN job.id IS NULL THEN 'job_not_found' END"
+"""What can stand in the way of giving a job back what it had: that was right once, and is while nothing changed."""
 # Chunks of which nothing is wanted are passed over without looking into them.
 _ITEMS: Final = """
 SELECT c.number, item.place, item.id, item.code, item.version, item.position, c.versions IS NOT NULL,
@@ -55,7 +68,7 @@ ORDER BY c.number, item.place LIMIT %s
 _MEANS: Final = {
     BulkAction.CANCEL: "Jobs that have not started since are cancelled; what started is not called back.",
     BulkAction.RESTORE: "Cancelled jobs wait again; a run that the cancel stopped starts anew.",
-    BulkAction.EDIT: "Each job gets back what it had before.",
+    BulkAction.EDIT: "Each job gets back what it had before; one that was forced to run at once waits for its time.",
 }
 
 
@@ -157,9 +170,22 @@ async def _undo(conn: AsyncConnection[Any], state: Operation) -> UndoView | None
     inverse = INVERSE.get(state.action)
     if inverse is None:
         return UndoView(action=None, possible=0, impossible=state.done, why=REFUSALS["not_undoable"])
-    row = await (await conn.execute(_UNTOUCHED, (state.id,))).fetchone()
-    possible = row[0] if row else 0
-    return UndoView(action=inverse, possible=possible, impossible=state.done - possible, why=_MEANS[inverse])
+    refuses = _GONE if inverse is BulkAction.EDIT else REFUSES[inverse]
+    query = _PUT_BACK.format(changed_since=CHANGED_SINCE, refuses=refuses)
+    found = await (await conn.execute(query, (_LOOKED_AT, state.id))).fetchall()
+    looked_at = sum(n for _, n in found)
+    codes = {code: round(n * state.done / looked_at) for code, n in found if code is not None}
+    impossible = min(state.done, sum(codes.values()))
+    undos = await operation_rows.undos_of(conn, state.id)
+    return UndoView(
+        action=inverse,
+        possible=state.done - impossible,
+        impossible=impossible,
+        codes=codes,
+        estimated=looked_at < state.done,
+        by=next((undo.id for undo in undos if takes_back(undo)), None),
+        why=_MEANS[inverse],
+    )
 
 
 def _item(row: Sequence[Any]) -> OperationItem:

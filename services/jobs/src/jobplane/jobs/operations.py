@@ -25,7 +25,7 @@ from jobplane.contracts.operations import (
     UndoOperation,
 )
 from jobplane.jobs import operation_rows
-from jobplane.jobs.bulk import Context, Finish, GiveUp, Meta, Operation, Planned, decide, evolve
+from jobplane.jobs.bulk import Context, Finish, GiveUp, Meta, Operation, Planned, decide, evolve, takes_back
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.directives import Rule, Ruling
 from jobplane.jobs.operation_rows import RequestCause
@@ -75,11 +75,13 @@ class Operations:
         """Decide about one operation and write its row."""
         command = cast("AnyOperationCommand", directive.command)  # `rules` names no others
         tx.locking(LockOrder.OPERATION)
-        undone = await _undone(tx, command)
+        undone, undone_by = await _undone(tx, command)
         state = await operation_rows.load(tx.conn, command.operation_id, lock=True)
         drift = await self._drift(tx, command, state)
         cause = directive.cause
-        context = Context(now, cause.actor, cause.reason, self._reason_over, drift, undone, self._reasons)
+        context = Context(
+            now, cause.actor, cause.reason, self._reason_over, drift, undone, undone_by, reasons=self._reasons
+        )
         decision = decide(command, state, context)
         if isinstance(decision, Rejected):
             return decision
@@ -137,11 +139,24 @@ class Operations:
         return evolved
 
 
-async def _undone(tx: Transaction, command: AnyOperationCommand) -> Operation | None:
-    """The operation that is to be taken back: locked, so that nothing more is done by it meanwhile."""
-    if not isinstance(command, UndoOperation):
-        return None
-    return await operation_rows.load(tx.conn, command.undo_of, lock=True)
+async def _undone(tx: Transaction, command: AnyOperationCommand) -> tuple[Operation | None, str | None]:
+    """The operation that is to be taken back, and the one that does so already.
+
+    The first is locked, so that nothing more is done by it meanwhile, and nobody else takes it back.
+    """
+    match command:
+        case UndoOperation():
+            undo_of: str | None = command.undo_of
+        case RunOperation():
+            plan = await operation_rows.load(tx.conn, command.operation_id, lock=False)
+            undo_of = plan.undo_of if plan else None
+        case _:
+            undo_of = None
+    if undo_of is None:
+        return None, None
+    undone = await operation_rows.load(tx.conn, undo_of, lock=True)
+    others = await operation_rows.undos_of(tx.conn, undo_of)
+    return undone, next((undo.id for undo in others if takes_back(undo)), None)
 
 
 def happened(state: Operation | None, events: Sequence[AnyOperationEvent], meta: Meta) -> Operation:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
+from psycopg.errors import QueryCanceled
 
 from jobplane.chassis.journal import Journal, Transaction
-from jobplane.contracts.errors import Refused
+from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.contracts.ids import Position
 from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.operations import Breakdown, BulkAction, Drift, JobsChanged, OperationStatus
@@ -32,8 +33,24 @@ _BLOCK: Final = 2000
 
 By shard alone a chunk would touch a page for each job; by age alone it would have an event for each shard.
 """
-_TIMEOUT: Final = "10min"
-_OPEN: Final = "SELECT id FROM operation WHERE status = 'planning' ORDER BY id"
+_TIMEOUT: Final = "5min"
+TRIES: Final = 8
+"""So often a plan is tried, with longer and longer rests: two minutes in all."""
+_OPEN: Final = """
+SELECT id FROM operation WHERE status = 'planning' AND (plan_at IS NULL OR plan_at <= clock_timestamp())
+ORDER BY plan_tries, id
+"""
+_PUT_OFF: Final = """
+UPDATE operation SET plan_tries = plan_tries + 1,
+    plan_at = clock_timestamp() + least(30, 2 ^ plan_tries) * interval '1 s'
+WHERE id = %s RETURNING plan_tries
+"""
+_TOO_SLOW: Final = GiveUp(
+    "search_too_slow", "To find these jobs takes too long: ask for less, e.g. a status, a queue or a time."
+)
+_NO_PLAN: Final = GiveUp(
+    "plan_failed", "It could not be planned, however often it was tried: ask again, or tell an operator."
+)
 _BEGIN: Final = """
 SELECT set_config('statement_timeout', %s, true), pg_try_advisory_xact_lock(hashtextextended('plan ' || %s, 0))
 """
@@ -166,15 +183,24 @@ class Planner:
         self._matching = matching
 
     async def run_once(self) -> int:
-        """Plan what waits; gives how many plans were made."""
+        """Plan what waits; gives how many plans were made.
+
+        A plan that cannot be made is tried again later; in the end its operation has failed. It never stops the others.
+
+        Raises:
+            Unavailable: nothing can be written just now.
+        """
         async with self._journal.pool.connection() as conn:
             waiting = [row[0] for row in await (await conn.execute(_OPEN)).fetchall()]
-        made, failures = 0, list[Exception]()
+        made, failures = 0, list[Unavailable]()
         for operation_id in waiting:
             try:
                 made += await self.plan(operation_id)
-            except Exception as error:  # noqa: BLE001 - told below: what one meets must not stop the others
+            except Unavailable as error:
                 failures.append(error)
+            except Exception as error:
+                log.warning("operation.not_planned", operation_id=operation_id, exc_info=True)
+                await self._put_off(operation_id, error)
         if failures:
             raise failures[0]
         return made
@@ -192,6 +218,15 @@ class Planner:
         if evolved.status is OperationStatus.RUNNING:
             self._started()
         return True
+
+    async def _put_off(self, operation_id: str, error: Exception) -> None:
+        async with self._journal.pool.connection() as conn:
+            row = await (await conn.execute(_PUT_OFF, (operation_id,))).fetchone()
+        too_slow = isinstance(error, QueryCanceled)
+        if row is None or (row[0] < TRIES and not too_slow):
+            return
+        async with self._journal.transaction() as tx:
+            await self._operations.proceed(tx, operation_id, _TOO_SLOW if too_slow else _NO_PLAN)
 
     async def _plan(self, tx: Transaction, operation_id: str) -> Operation | None:
         begun = await (await tx.conn.execute(_BEGIN, (_TIMEOUT, operation_id))).fetchone()

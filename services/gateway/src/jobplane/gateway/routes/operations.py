@@ -1,6 +1,7 @@
 """Bulk operations: plan, run, watch, pause, stop, undo."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -39,6 +40,7 @@ from jobplane.gateway.auth import Admin, Caller, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate, Terms
 from jobplane.gateway.openapi import may_fail, shows
+from jobplane.gateway.problems import status_of
 from jobplane.gateway.routes.control import Why, WhyBody
 from jobplane.gateway.searches import filter_of
 from jobplane.gateway.views import Accepted
@@ -48,6 +50,7 @@ router = APIRouter(prefix="/api/admin", tags=["bulk operations"])
 
 _LOOK_AGAIN_S: Final = 0.02
 _SLOWEST_LOOK_S: Final = 0.25
+_TRY_AGAIN_S: Final = 5
 
 OperationPath = Annotated[
     UUID, Path(description="The operation's id.", examples=["01920a40-0000-7000-8000-00000000b01c"])
@@ -55,7 +58,7 @@ OperationPath = Annotated[
 
 
 class Changes(Wish):
-    """What to change in each job; what is left out stays as it is."""
+    """What to change in each job; what is left out (or null) stays as it is."""
 
     queue: str | None = Field(default=None, pattern=QUEUE_PATTERN)
     """Where workers look for it."""
@@ -73,7 +76,11 @@ class BulkWish(Wish):
     """What to do to many jobs."""
 
     action: BulkAction = Field(examples=["retry"])
-    """What to do to each of them."""
+    """What to do to each of them; with a plan: what was planned."""
+    plan: UUID | None = None
+    """Run this plan: the id of an operation that was made with `dry_run`. Says which jobs, and how many a second."""
+    max_drift: int | None = Field(default=None, ge=0, examples=[10])
+    """Only with a plan: refuse if more jobs than this came to fit the filter, or ceased to, since it was made."""
     ids: list[UUID] | None = Field(
         default=None, min_length=1, max_length=MOST_IDS, examples=[["01920a3c-7f00-7a00-8000-0123456789ab"]]
     )
@@ -117,6 +124,16 @@ _CONTROLLED: Final = shows(OperationView) | shows(
     Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
 )
 _ANY: Final = ("idempotency_key_reused", "not_accepted", "journal_diverged", "command_expired", "reason_required")
+_OF_PLAN: Final = (
+    "operation_not_found",
+    "operation_not_planned",
+    "not_your_plan",
+    "plan_expired",
+    "plan_drifted",
+    "plan_mismatch",
+    "already_undone",
+    "plan_failed",
+)
 _OF_ONE: Final = (
     "operation_not_found",
     "idempotency_key_reused",
@@ -137,6 +154,10 @@ _OF_ONE: Final = (
         "edit_required",
         "edit_not_allowed",
         "payload_not_in_bulk",
+        "plan_required",
+        "field_redacted",
+        "search_too_slow",
+        *_OF_PLAN,
         *_ANY,
     ),
     summary="Do something to many jobs",
@@ -147,8 +168,12 @@ async def bulk(
     """Retry, cancel, force, restore or edit any number of jobs as one operation, in the background.
 
     Every job gets an outcome of its own; jobs that the action does not fit are skipped and say why. With `dry_run` the
-    operation is only planned: look at it, then `POST …/run`.
+    operation is only planned: look at it, then give its id as `plan`, or `POST …/run`.
     """
+    if wish.plan is not None:
+        return await _begin(request, caller, _plan_of(wish), wish, wish.reason, agreed, plan_only=False)
+    if wish.max_drift is not None:
+        raise Refused("plan_required", "Only a plan can drift: give its id as plan, or leave max_drift out.")
     if wish.edit is not None and "payload" in wish.edit.model_fields_set:
         raise Refused("payload_not_in_bulk", "Payloads are changed one by one: leave payload out.")
     wanted = _filter_of(wish)
@@ -217,7 +242,15 @@ async def operation_items(
 @router.post(
     "/operations/{operation_id}/run",
     responses=_CONTROLLED
-    | may_fail("operation_not_planned", "not_your_plan", "plan_expired", "plan_drifted", "reason_required", *_OF_ONE),
+    | may_fail(
+        "operation_not_planned",
+        "not_your_plan",
+        "plan_expired",
+        "plan_drifted",
+        "already_undone",
+        "reason_required",
+        *_OF_ONE,
+    ),
     summary="Run a plan",
 )
 async def run_operation(
@@ -240,7 +273,7 @@ async def run_operation(
 async def pause_operation(
     request: Request, caller: Admin, operation_id: OperationPath, agreed: AgreedToCreate, why: WhyBody
 ) -> Response:
-    """No further job is touched until it is resumed."""
+    """No further job is touched until it is resumed; what is still being planned stays planned until it is run."""
     return await _control(request, caller, PauseOperation(operation_id=str(operation_id)), why, agreed)
 
 
@@ -271,7 +304,16 @@ async def stop_operation(
 @router.post(
     "/operations/{operation_id}/undo",
     status_code=202,
-    responses=_BEGUN | may_fail("operation_not_ended", "not_undoable", "nothing_to_undo", "operation_not_found", *_ANY),
+    responses=_BEGUN
+    | may_fail(
+        "operation_not_ended",
+        "not_undoable",
+        "nothing_to_undo",
+        "already_undone",
+        "operation_not_found",
+        "plan_failed",
+        *_ANY,
+    ),
     summary="Take a bulk operation back",
 )
 async def undo_operation(
@@ -284,6 +326,19 @@ async def undo_operation(
     """Make a new operation that does the opposite to each job that is still as this one left it."""
     command = UndoOperation(operation_id=new_id(), undo_of=str(operation_id), rate=wish.rate, then_run=not wish.dry_run)
     return await _begin(request, caller, command, wish, wish.reason, agreed, plan_only=wish.dry_run)
+
+
+def _plan_of(wish: BulkWish) -> RunOperation:
+    """The command to run a plan.
+
+    Raises:
+        Refused: something else is said, too, that is settled by the plan.
+    """
+    beside = [name for name in ("ids", "filter", "edit", "rate") if getattr(wish, name) is not None]
+    beside += [name for name in ("all", "dry_run") if getattr(wish, name)]
+    if beside:
+        raise Refused("selector_ambiguous", f"The plan says which jobs and how: leave {' and '.join(beside)} out.")
+    return RunOperation(operation_id=str(wish.plan), max_drift=wish.max_drift, action=wish.action)
 
 
 def _filter_of(wish: BulkWish) -> dict[str, JsonValue] | None:
@@ -308,24 +363,24 @@ def _filter_of(wish: BulkWish) -> dict[str, JsonValue] | None:
 async def _begin(
     request: Request,
     caller: Caller,
-    command: PlanOperation | UndoOperation,
+    command: PlanOperation | UndoOperation | RunOperation,
     wish: Wish,
     reason: str | None,
     agreed: Terms,
     *,
     plan_only: bool,
 ) -> Response:
-    """Ask for a new operation; whoever only plans, or asks to wait, sees the plan or the end of it if it comes in time.
+    """Ask for an operation; whoever only plans, or asks to wait, sees the plan or the end of it if it comes in time.
 
     Raises:
-        Refused: it was refused.
+        Refused: it was refused, or it turned out in time that it cannot be planned or may not run.
     """
     until = asyncio.get_running_loop().time() + agreed.wait_s
     outcome = await _decided(request, caller, command, wish, reason, agreed)
     if isinstance(outcome, Response):
         return outcome
     id_ = _id_of(outcome, command)
-    waited_for = {"planned", "failed", "stopped", "done"} if plan_only else {"done", "stopped", "failed", "planned"}
+    waited_for = {"planned", "failed", "stopped", "done"}
     wait = plan_only or "wait" in request.headers.get("prefer", "")
     shown = await _view(request, id_)
     pause_s = _LOOK_AGAIN_S
@@ -333,6 +388,11 @@ async def _begin(
         await asyncio.sleep(pause_s)
         pause_s = min(_SLOWEST_LOOK_S, pause_s * 2)
         shown = await _view(request, id_)
+    stuck = shown["status"] == "failed" or (shown["status"] == "planned" and not plan_only)
+    if wait and stuck and shown.get("code"):
+        facts = {"operation_id": id_, "operation_status": shown["status"], "jobs": shown.get("total")}
+        again = {"retry_after_s": _TRY_AGAIN_S} if status_of(shown["code"]) is HTTPStatus.SERVICE_UNAVAILABLE else {}
+        raise Refused(shown["code"], shown["detail"], facts | again)
     headers = {"Location": f"/api/admin/operations/{id_}"}
     return ready(shown, headers, 200 if wait and shown["status"] in waited_for else 202)
 
