@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from jobplane.contracts.envelope import CommandMessage, CommandOutcome
-from jobplane.contracts.operations import PlanOperation, RunOperation
+from jobplane.contracts.operations import BulkAction, PlanOperation, RunOperation
 from tests.integration.gateway.conftest import Running
 from tests.integration.gateway.scripted_jobs import done, refused
 
@@ -70,7 +70,7 @@ async def test_a_plan_is_run_by_its_token(gateway: Running, admin: httpx2.AsyncC
     answer = await admin.post(BULK, json=body)
     assert (answer.status_code, answer.headers["location"]) == (202, f"/api/admin/operations/{PLAN}")
     sent = gateway.jobs.commands[-1]
-    assert sent.command == RunOperation(operation_id=PLAN, max_drift=10, action="retry")
+    assert sent.command == RunOperation(operation_id=PLAN, max_drift=10, action=BulkAction.RETRY)
     assert sent.reason == "the disk is back"
 
 

@@ -27,6 +27,7 @@ REQUESTS: Final[Mapping[str, Mapping[str, dict[str, Any]]]] = {
     "Copy": {"the same again": {}, "with another payload": {"payload": {"side": 640}, "reason": "once more, larger"}},
     "BulkWish": {
         "plan only": {"action": "retry", "filter": "status:failed kind:image.* older:2h", "dry_run": True},
+        "a plan": {"action": "retry", "plan": "01920a40-0000-7000-8000-00000000b01c", "max_drift": 10},
         "these jobs": {"action": "cancel", "ids": [_JOB_ID], "reason": "ordered twice"},
         "slowly": {"action": "retry", "filter": "status:failed", "rate": 50, "reason": "the mail server is back"},
         "another queue": {"action": "edit", "filter": "status:pending queue:mail", "edit": {"queue": "slow-mail"}},
