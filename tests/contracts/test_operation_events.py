@@ -68,6 +68,7 @@ def test_an_event_of_the_operation_is_one_entry_about_the_operation(event_type: 
     [made] = entries(event, EVT_JOBS)
     assert (made.target_type, made.target_id, made.number) == ("operation", OPERATION, 0)
     assert made.action.startswith("BULK_")
+    assert made.operation_id == OPERATION
 
 
 def test_a_chunk_is_taken_apart_into_the_events_that_single_commands_make() -> None:
@@ -96,6 +97,7 @@ def test_a_chunk_is_one_entry_for_each_job_as_if_it_had_come_alone() -> None:
     alone = [entry(one, EVT_JOBS) for one in expand(event)]
     assert made == [one._replace(number=number) for number, one in enumerate(alone)]
     assert {one.action for one in made} == {AuditAction.JOB_CANCELLED}
+    assert {one.operation_id for one in (*made, *expand(event))} == {OPERATION}
 
 
 def test_what_all_jobs_of_a_chunk_are_alike_in_may_be_said_once() -> None:

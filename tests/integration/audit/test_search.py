@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,7 +25,8 @@ from tests.support.servers import Database
 
 Filter = Callable[[AuditItem], bool]
 
-JOBS = lifecycles(40)
+OPERATION = "019aa000-0000-7000-8000-0000000000b1"
+JOBS = [replace(event, operation_id=OPERATION if n % 9 == 2 else None) for n, event in enumerate(lifecycles(40))]
 LATER = NOON + timedelta(hours=3)
 REFUSAL = record(len(JOBS) + 1, CommandRefused(command="retry", code="job_not_failed", target_id="odd id"), at=LATER)
 LOGINS = [login(1), login(2, at=LATER + timedelta(minutes=59))]
@@ -109,6 +111,8 @@ QUERIES: dict[str, tuple[dict[str, Any], Filter]] = {
         {"correlation_id": JOBS[9].correlation_id},
         lambda i: i.correlation_id == JOBS[9].correlation_id,
     ),
+    "an operation": ({"operation": OPERATION}, lambda i: i.operation_id == OPERATION),
+    "no operation": ({"operation": "b01c"}, lambda _: False),
     "since": ({"since": LATER}, lambda i: i.at >= LATER),
     "until": ({"until": LATER}, lambda i: i.at < LATER),
     "a span": (

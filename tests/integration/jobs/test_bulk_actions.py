@@ -242,7 +242,7 @@ async def test_a_cancel_of_running_jobs_tells_which_workers_must_stop_what(
 async def test_the_history_of_a_job_does_not_show_that_it_was_not_alone(bulk: Bulk, situations: Situations) -> None:
 
     job = await situations.failed()
-    await bulk.do(BulkAction.RETRY, [job], reason="the disk is back")
+    done = await bulk.do(BulkAction.RETRY, [job], reason="the disk is back")
     await situations.do(CancelJob(job_id=JobId(job)))
     async with bulk.journal.pool.connection() as conn:
         history = await events_of(conn, JobId(job))
@@ -251,7 +251,8 @@ async def test_the_history_of_a_job_does_not_show_that_it_was_not_alone(bulk: Bu
     assert [event.version for event in history] == list(range(1, 6))
     retried = history[-2]
     body = retried.body()
-    assert (retried.stream_id, retried.reason) == (job, "the disk is back")
+    assert (retried.stream_id, retried.reason, retried.operation_id) == (job, "the disk is back", done.id)
+    assert {event.operation_id for event in history if event is not retried} == {None}
     assert body == {"queue": "default", "kind": "test.echo", "before": "FAILED", "after": "PENDING"} | {
         "run_at": body["run_at"]
     }

@@ -110,6 +110,8 @@ class AuditItem(Fact):
     """Groups everything that one request caused."""
     trace_id: str
     """W3C trace."""
+    operation_id: str | None = None
+    """The bulk operation that it is of or about."""
     count: int = 1
     """How many alike refusals this entry sums up."""
 
@@ -136,5 +138,7 @@ class AuditQuery(Fact):
     outcome: Literal["accepted", "refused"] | None = None
     command_id: str | None = None
     correlation_id: str | None = None
+    operation: str | None = None
+    """Id of a bulk operation: all that happened to it and to its jobs by it."""
     since: datetime | None = None
     until: datetime | None = None

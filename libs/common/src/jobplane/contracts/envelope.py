@@ -89,6 +89,8 @@ class EventRecord:
     traceparent: str
     at: datetime
     data: bytes
+    operation_id: str | None = None
+    """Of an event that was taken out of one that tells of many jobs: the bulk operation that it was part of."""
 
     @property
     def trace_id(self) -> str:

@@ -15,7 +15,8 @@ _OWN: Final = ("job", "version")
 def expand(event: EventRecord) -> Iterator[EventRecord]:
     """The events that one event tells of: itself, or those of each job, in the order of its items.
 
-    Those of jobs share its id, position and cause; the number within them and the position name each for ever.
+    Those of jobs share its id, position and cause, and name the operation; the number within them and the position
+    name each for ever.
 
     Raises:
         InvalidMessage: it tells of many jobs, but not as declared.
@@ -28,7 +29,12 @@ def expand(event: EventRecord) -> Iterator[EventRecord]:
         for item in body["items"]:
             data = body["shared"] | {name: value for name, value in item.items() if name not in _OWN}
             yield replace(
-                event, stream_id=item["job"], version=item["version"], type=body["type"], data=json.dumps(data).encode()
+                event,
+                stream_id=item["job"],
+                version=item["version"],
+                type=body["type"],
+                data=json.dumps(data).encode(),
+                operation_id=event.stream_id,
             )
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidMessage(f"body of {event.type} is not as declared: {error}") from error

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from pydantic import Field, JsonValue
 
 from jobplane.contracts.actors import Actor
-from jobplane.contracts.ids import CommandId, JobId, Position
+from jobplane.contracts.ids import CommandId, JobId, Position, Uuid
 from jobplane.contracts.message import Fact
 
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
@@ -188,6 +188,8 @@ class HistoryItem(Fact):
     """Why, in the actor's words."""
     command_id: CommandId | None
     """The command that caused it."""
+    operation_id: Uuid | None = None
+    """The bulk operation that did it, if it was one."""
     trace_id: str
     """W3C trace."""
     before: JobStatus | None

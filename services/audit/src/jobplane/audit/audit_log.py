@@ -13,7 +13,8 @@ from jobplane.contracts.actors import Actor
 _COPY: Final[LiteralString] = """
 COPY audit_log (
     position, source_position, at, correlation_id, trace_id, command_id, target_id, source, action, count, index,
-    refused, actor_id, actor_kind, target_type, before, after, actor_role, actor_origin, target_name, code, reason
+    refused, actor_id, actor_kind, target_type, before, after, actor_role, actor_origin, target_name, code, reason,
+    operation_id
 ) FROM STDIN
 """
 
@@ -134,6 +135,7 @@ def _line(position: int, entry: AuditEntry) -> str:
         correlation_id,
         trace_id,
         times,
+        operation_id,
     ) = entry
     # Ids are kept as UUIDs, in 16 bytes; what a refused request had instead of one as the text it is.
     target_id, target_name = (target or _NULL, _NULL) if target is None or is_uuid(target) else (_NULL, _text(target))
@@ -142,7 +144,7 @@ def _line(position: int, entry: AuditEntry) -> str:
         f"{position}\t{source_position}\t{_instant(at)}\t{correlation_id}\t{trace_id or _NULL}\t"
         f"{command_id or _NULL}\t{target_id}\t{source}\t{action}\t{times}\t{number}\t{'t' if refused else 'f'}\t"
         f"{who}\t{_text(target_type)}\t{_text(before)}\t{_text(after)}\t{role}\t{target_name}\t{_text(code)}\t"
-        f"{_text(reason)}\n"
+        f"{_text(reason)}\t{operation_id or _NULL}\n"
     )
 
 

@@ -155,6 +155,8 @@ class AuditEntry(NamedTuple):
     trace_id: str
     """32 hexadecimal digits, or empty when the event names no valid trace."""
     times: int
+    operation_id: str | None = None
+    """The bulk operation that it is of or about."""
 
 
 class _Facts(NamedTuple):
@@ -187,7 +189,8 @@ def _of_many(event: EventRecord, source: str) -> list[AuditEntry]:
         raise InvalidMessage(f"{source} carries events of unknown type {event_type!r} in one")
     told = (source, event.position)
     meant = (event.at, ACTIONS[event_type], event.actor, event.reason, "job")
-    caused = (False, None, event.command_id, event.correlation_id, _trace_id(event.traceparent), 1)
+    trace = _trace_id(event.traceparent)
+    caused = (False, None, event.command_id, event.correlation_id, trace, 1, event.stream_id)
     made: list[AuditEntry] = []
     is_id, make = _UUID.fullmatch, AuditEntry._make
     before_all, after_all = shared.get("before"), shared.get("after")
@@ -218,6 +221,7 @@ def entry(event: EventRecord, source: str) -> AuditEntry:
     except ValidationError as error:
         raise InvalidMessage(f"body of {event.type} is not as declared: {_first_fault(error)}") from error
     facts = _facts(body, event.stream_id)
+    about_one = facts.target_type == "operation" and is_uuid(facts.target_id or "")
     return AuditEntry(
         source,
         event.position,
@@ -236,6 +240,7 @@ def entry(event: EventRecord, source: str) -> AuditEntry:
         event.correlation_id,
         _trace_id(event.traceparent),
         facts.times,
+        facts.target_id if about_one else event.operation_id,
     )
 
 

@@ -19,7 +19,8 @@ ROUTINE: Final = frozenset({AuditAction.JOB_CREATED, AuditAction.JOB_STARTED, Au
 _PAGE: Final = SQL("""
 SELECT position, source, source_position, at, action, actor_id, actor_kind, actor_role, actor_origin, reason,
        target_type, coalesce(target_id::text, target_name) AS target, before, after, refused, code,
-       command_id::text, correlation_id::text, replace(trace_id::text, '-', '') AS trace_id, count
+       command_id::text, correlation_id::text, replace(trace_id::text, '-', '') AS trace_id, count,
+       operation_id::text
 FROM audit_log WHERE {} ORDER BY position DESC LIMIT %(rows)s
 """)
 
@@ -103,7 +104,7 @@ def _page(conditions: Sequence[SQL]) -> Composed:
 
 
 def _conditions(query: AuditQuery) -> list[SQL]:
-    ids = (query.command_id, query.correlation_id)
+    ids = (query.command_id, query.correlation_id, query.operation)
     if not all(text is None or is_uuid(text) for text in ids) or "\0" in f"{query.actor}{query.target}":
         return [_NOTHING]  # no entry has such a value, and Postgres would not even compare it
     conditions = (
@@ -113,6 +114,7 @@ def _conditions(query: AuditQuery) -> list[SQL]:
         (query.outcome, SQL("refused" if query.outcome == "refused" else "NOT refused")),
         (query.command_id, SQL("command_id = %(command_id)s")),
         (query.correlation_id, SQL("correlation_id = %(correlation_id)s")),
+        (query.operation, SQL("operation_id = %(operation)s")),
         (query.since, _SINCE),
         (query.until, _UNTIL),
     )
@@ -159,5 +161,6 @@ def _item(row: dict[str, Any]) -> AuditItem:
         command_id=row["command_id"],
         correlation_id=row["correlation_id"],
         trace_id=row["trace_id"] or "",
+        operation_id=row["operation_id"],
         count=row["count"],
     )

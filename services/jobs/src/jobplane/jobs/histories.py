@@ -143,6 +143,8 @@ def _item(event: EventRecord, changed: list[Change], texts: Mapping[str, JsonVal
         body = texts.get((data["error"].get("body") or {}).get("ref", ""))
         error: dict[str, JsonValue] = {"type": data["error"]["type"], "fingerprint": data["error"]["fingerprint"]}
         said["error"] = error | (body if isinstance(body, dict) else {})
+    # What an operation does is caused by the command that began it.
+    command = event.causation_id if event.operation_id else event.command_id
     return HistoryItem(
         position=Position(event.position),
         version=event.version,
@@ -150,7 +152,8 @@ def _item(event: EventRecord, changed: list[Change], texts: Mapping[str, JsonVal
         at=event.at,
         actor=event.actor,
         reason=event.reason,
-        command_id=CommandId(event.command_id) if event.command_id else None,
+        command_id=CommandId(command) if command else None,
+        operation_id=event.operation_id,
         trace_id=event.trace_id,
         before=data.get("before"),
         after=data["after"],

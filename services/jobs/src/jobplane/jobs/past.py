@@ -15,12 +15,12 @@ from jobplane.jobs.job import Meta
 
 _EVENTS: Final = f"""
 SELECT pos, stream_id, version, type, id, command_id, actor::text, reason, correlation_id, causation_id, traceparent,
-    at, data::text
+    at, data::text, NULL::uuid
 FROM event WHERE stream_id = %(job)s AND version > %(after)s
 UNION ALL
 SELECT event.pos, job.id, (item ->> 'version')::integer, event.data ->> 'type', event.id, event.command_id,
     event.actor::text, event.reason, event.correlation_id, event.causation_id, event.traceparent, event.at,
-    ((event.data -> 'shared')::jsonb || (item::jsonb - '{{job,version}}'::text[]))::text
+    ((event.data -> 'shared')::jsonb || (item::jsonb - '{{job,version}}'::text[]))::text, event.stream_id
 FROM (
     SELECT id, bulk_positions FROM job WHERE id = %(job)s
     UNION ALL SELECT id, bulk_positions FROM archived_job WHERE id = %(job)s
@@ -54,6 +54,7 @@ async def events_of(
             traceparent=row[10],
             at=row[11],
             data=row[12].encode(),
+            operation_id=row[13],
         )
         for row in found
         if row[3] in JOB_EVENTS

@@ -32,6 +32,13 @@ _Target = Annotated[
     ),
 ]
 _CommandId = Annotated[_Text | None, Query(description="What came of this command.", examples=[_COMMAND])]
+_Operation = Annotated[
+    _Text | None,
+    Query(
+        description="All that happened to this bulk operation, and to jobs because of it.",
+        examples=["01920a40-0000-7000-8000-00000000b01c"],
+    ),
+]
 _CorrelationId = Annotated[_Text | None, Query(description="All that came of one request.", examples=[_COMMAND])]
 
 
@@ -47,6 +54,7 @@ async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
     outcome: Annotated[Literal["accepted", "refused"] | None, Query(description="Only those.")] = None,
     command_id: _CommandId = None,
     correlation_id: _CorrelationId = None,
+    operation: _Operation = None,
     since: Since = None,
     until: Until = None,
 ) -> Response:
@@ -60,6 +68,7 @@ async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
         outcome=outcome,
         command_id=command_id,
         correlation_id=correlation_id,
+        operation=operation,
         since=since,
         until=until,
     )
