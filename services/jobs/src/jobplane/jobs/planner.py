@@ -26,6 +26,8 @@ from jobplane.jobs.search_index import SearchIndex
 log = structlog.get_logger()
 
 EVERY_S: Final = 1.0
+AT_ONCE: Final = 2
+"""So many plans are made at the same time by one process."""
 SAMPLE: Final = 20
 _GROUPS: Final = 50
 _BLOCK: Final = 2000

@@ -180,7 +180,7 @@ class Wiring:
         self._freed = freed.Freed(pool)
         self._freeing = Loop("limits", self._freed.run_once, freed.EVERY_S)
         self._running, self._planning = self._bulk_loops()
-        self._loops = [*self._make_loops(), self._running, self._planning]
+        self._loops = [*self._make_loops(), self._running, *self._planning]
 
     @classmethod
     async def connect(cls, settings: Settings, pool: AsyncConnectionPool, drifts: Sequence[str]) -> Self:
@@ -257,11 +257,13 @@ class Wiring:
             Loop("refusals", lambda: self._ledger.sum_up_refusals(clock.now()), _SUM_UP_EVERY_S),
         ]
 
-    def _bulk_loops(self) -> tuple[Loop, Loop]:
-        """The loop that carries operations out, and the one that plans them."""
+    def _bulk_loops(self) -> tuple[Loop, tuple[Loop, ...]]:
+        """The loop that carries operations out, and those that plan them: a plan that takes long holds up no other."""
         running = Loop("bulk runner", self._runner.run_once, runner.EVERY_S)
         plan = planner.Planner(self._journal, self._operations, running.nudge, self._matching)
-        return running, Loop("bulk planner", plan.run_once, planner.EVERY_S)
+        return running, tuple(
+            Loop(f"bulk planner {n}", plan.run_once, planner.EVERY_S) for n in range(1, planner.AT_ONCE + 1)
+        )
 
     async def _bus_answers(self) -> bool:
         """Whether the connection that serves beats has its round trip; while it reconnects, `flush` would not say."""
@@ -284,7 +286,8 @@ class Wiring:
 
     def _after_directive(self, directive: Directive, ruling: Ruling) -> None:
         if isinstance(directive.command, OperationCommand):
-            self._planning.nudge()
+            for planning in self._planning:
+                planning.nudge()
             self._running.nudge()
         else:
             self._freeing.nudge()
