@@ -60,8 +60,9 @@ SELECT c.number, item.place, item.id, item.code, item.version, item.position, c.
 FROM plan_chunk AS c, unnest(c.job_ids, c.codes, c.versions, c.positions)
     WITH ORDINALITY AS item (id, code, version, position, place)
 WHERE c.operation_id = %s AND c.number >= %s AND (c.number, item.place) > (%s, %s)
-    AND CASE %s::text WHEN 'waiting' THEN c.versions IS NULL WHEN 'done' THEN item.version IS NOT NULL
-        WHEN 'skipped' THEN item.code IS NOT NULL ELSE true END
+    AND CASE %s::text WHEN 'waiting' THEN c.versions IS NULL WHEN 'done' THEN c.versions IS NOT NULL
+        WHEN 'skipped' THEN c.codes IS NOT NULL ELSE true END
+    AND CASE %s::text WHEN 'done' THEN item.version IS NOT NULL WHEN 'skipped' THEN item.code IS NOT NULL ELSE true END
     AND (%s::text IS NULL OR (c.codes IS NOT NULL AND item.code = %s))
 ORDER BY c.number, item.place LIMIT %s
 """
@@ -121,7 +122,7 @@ class OperationViews:
             raise _not_found(query.operation_id)
         told = (
             *(query.operation_id, int(number), int(number), int(place)),
-            *(query.outcome, query.code, query.code, query.limit + 1),
+            *(query.outcome, query.outcome, query.code, query.code, query.limit + 1),
         )
         async with self._pool.connection() as conn:
             found = await (await conn.execute(_ITEMS, told)).fetchall()

@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0015_plan_tries"
-down_revision = "0014_keyed_chunks"
+revision = "0016_plan_tries"
+down_revision = "0015_search_rows"
 branch_labels = None
 depends_on = None
 
