@@ -29,7 +29,7 @@ _STEPS: Final[dict[str, tuple[set[str | None], str]]] = {
     "operation.requested.v1": ({None}, "planning"),
     "operation.planned.v1": ({"planning"}, "planned"),
     "operation.started.v1": ({"planned"}, "running"),
-    "operation.paused.v1": ({"running"}, "paused"),
+    "operation.paused.v1": ({"planning", "running"}, "paused"),
     "operation.resumed.v1": ({"paused"}, "running"),
     "operation.stopped.v1": ({"planning", "planned", "running", "paused"}, "stopped"),
     "operation.finished.v1": ({"running"}, "done"),
@@ -63,7 +63,8 @@ def _operation(evidence: Evidence, operation: str, told: Sequence[Row]) -> Itera
             yield f"version {event['version']} comes where {version} should"
         if status not in before:
             yield f"{event['type']} happened while it was {status}"
-        status = after
+        # What is paused while it is planned is planned all the same, and then waits.
+        status = status if (status, after) == ("planning", "paused") else after
     row = evidence.operations.get(operation)
     if row is None:
         yield "it has events and no row"

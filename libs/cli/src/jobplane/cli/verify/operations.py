@@ -20,7 +20,9 @@ WITH op AS MATERIALIZED (
 ), stands AS (
     SELECT (array_agg(CASE type
         WHEN 'operation.requested.v1' THEN 'planning' WHEN 'operation.planned.v1' THEN 'planned'
-        WHEN 'operation.paused.v1' THEN 'paused' WHEN 'operation.stopped.v1' THEN 'stopped'
+        WHEN 'operation.paused.v1' THEN CASE  -- while it was planned it only gave up running at once
+            WHEN EXISTS (SELECT FROM told AS one WHERE one.type = 'operation.started.v1') THEN 'paused' ELSE 'planning'
+        END WHEN 'operation.stopped.v1' THEN 'stopped'
         WHEN 'operation.finished.v1' THEN 'done' WHEN 'operation.failed.v1' THEN 'failed' ELSE 'running'
     END ORDER BY version DESC) FILTER (WHERE type <> 'operation.jobs_changed.v1'))[1] AS status,
         count(*) AS events, max(version) AS version
