@@ -61,6 +61,15 @@ def test_a_golden_event_reads_and_writes_as_it_was_written(event_type: str) -> N
     assert MODELS[event_type].model_validate({**data, "added_later": 1}) == event
 
 
+def test_the_entries_of_an_operation_sum_up_its_jobs() -> None:
+    told = {event_type: entries(record(event_type), EVT_JOBS)[0].times for event_type in OPERATION_EVENTS}
+    bodies = {event_type: record(event_type).body() for event_type in OPERATION_EVENTS}
+    for event_type in ("operation.planned.v1", "operation.started.v1"):
+        assert told[event_type] == bodies[event_type]["total"]
+    for event_type in ("operation.finished.v1", "operation.stopped.v1"):
+        assert told[event_type] == bodies[event_type]["done"]
+
+
 @pytest.mark.parametrize("event_type", OPERATION_EVENTS)
 def test_an_event_of_the_operation_is_one_entry_about_the_operation(event_type: str) -> None:
     event = record(event_type)

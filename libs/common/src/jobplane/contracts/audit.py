@@ -113,7 +113,7 @@ class AuditItem(Fact):
     operation_id: str | None = None
     """The bulk operation that it is of or about."""
     count: int = 1
-    """How many alike refusals this entry sums up."""
+    """How many alike refusals this entry sums up; of a bulk operation, how many jobs it has, at its end has changed."""
 
 
 class AuditPage(Fact):

@@ -266,7 +266,7 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:  # noqa: PLR0911 - one
             return _Facts("user", body.account_id, refused=True, code=body.code, times=body.count)
         case OperationEvent():
             code = body.code if isinstance(body, OperationFailed) else None
-            return _Facts("operation", stream_id, after=_STANDS.get(body.TYPE), code=code)
+            return _Facts("operation", stream_id, after=_STANDS.get(body.TYPE), code=code, times=_jobs_of(body))
         case UserCreated() | PasswordReset() | LoginSucceeded() | LoggedOut():
             return _Facts("user", stream_id, after=body.role if isinstance(body, UserCreated) else None)
         case AssetUploaded() | JobRevealed():
@@ -288,6 +288,17 @@ def _queue_facts(body: QueueEvent) -> _Facts:
             return _Facts(sort, name, _limits_in_words(body.before), _limits_in_words(body.after))
         case _:
             raise TypeError(body)
+
+
+def _jobs_of(body: OperationEvent) -> int:
+    """How many jobs it is about, or has changed when it ends."""
+    match body:
+        case OperationPlanned() | OperationStarted():
+            return body.total
+        case OperationFinished() | OperationStopped():
+            return body.done
+        case _:
+            return 1
 
 
 def _limits_in_words(limits: LimitsFact) -> str:
