@@ -72,6 +72,7 @@ INVERSE: Final[Mapping[BulkAction, BulkAction]] = {
 """What takes an action back; a run that was forced cannot be."""
 
 
+_WAITS_FOR_REASON: Final = "So many jobs are not changed without a reason: run the plan, and say why."
 _LATER_PERHAPS: Final = frozenset({"stop_pending", "unique_key_taken"})
 """Jobs that were skipped because of this may not be another time."""
 
@@ -389,7 +390,7 @@ def _planned(state: Operation, event: OperationPlanned, meta: Meta) -> Operation
     if not state.then_run:
         return planned
     # Where it runs at once, the start follows in the same breath and clears this.
-    return replace(planned, code="reason_required", detail=REFUSALS["reason_required"])
+    return replace(planned, code="reason_required", detail=_WAITS_FOR_REASON)
 
 
 def _refuse(code: str, state: Operation | None = None, **facts: JsonValue) -> Rejected:
