@@ -2,6 +2,9 @@
 
 import asyncio
 import time
+from typing import Any
+
+import psycopg
 
 from jobplane.chassis import bus as buses
 from jobplane.worker.producer import EnqueuedJob, NewJob, Producer
@@ -15,6 +18,10 @@ from tests.support.waiting import eventually
 
 TUNED_CONCURRENCY = 512
 _PATIENCE_S = 150
+_ASLEEP = "UPDATE jobs.search_progress SET position = 2::bigint ^ 62"
+"""As far as the index knows there is nothing to do."""
+_AWAKE = "UPDATE jobs.search_progress SET position = (SELECT pos FROM jobs.journal_head)"
+_CAUGHT_UP = "SELECT position >= pos FROM jobs.search_progress, jobs.journal_head"
 
 
 async def default(site: Site, scale: Scale) -> Readings:
@@ -25,6 +32,31 @@ async def default(site: Site, scale: Scale) -> Readings:
 async def tuned(site: Site, scale: Scale) -> Readings:
     """The same with 512 slots, which is what short asynchronous jobs want."""
     return await _lifecycles(site, scale, "tuned", TUNED_CONCURRENCY)
+
+
+async def indexed(site: Site, scale: Scale) -> Readings:
+    """The same lives while the index of the search sleeps, and while it follows, one right after the other."""
+    rates: dict[str, float] = {}
+    with invariants.connect(site.platform) as conn:
+        await eventually(lambda: _caught_up(conn), timeout=_PATIENCE_S)
+        for name, wanted in (("asleep", _ASLEEP), ("following", _AWAKE)):
+            conn.execute(wanted)
+            found = await _lifecycles(site, scale, name, None)
+            rates[name] = found[f"lifecycle.{name}.rate"]
+        began = time.perf_counter()
+        await eventually(lambda: _caught_up(conn), timeout=_PATIENCE_S)
+        behind = time.perf_counter() - began
+    return {
+        "lifecycle.index.asleep": rates["asleep"],
+        "lifecycle.index.following": rates["following"],
+        "lifecycle.index.ratio": rates["following"] / rates["asleep"],
+        "lifecycle.index.behind": behind,
+    }
+
+
+def _caught_up(conn: psycopg.Connection[Any]) -> bool:
+    row = conn.execute(_CAUGHT_UP).fetchone()
+    return row is not None and bool(row[0])
 
 
 async def _lifecycles(site: Site, scale: Scale, name: str, concurrency: int | None) -> Readings:

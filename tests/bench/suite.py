@@ -39,6 +39,7 @@ BENCHES: Final = (
     Bench("command.32", commands.together),
     Bench("start", lifecycles.start),
     Bench("lifecycle.default", lifecycles.default),
+    Bench("lifecycle.index", lifecycles.indexed),
     Bench("lifecycle.tuned", lifecycles.tuned),
     Bench("bulk.retry", bulks.retry),
     Bench("bulk.cancel", bulks.cancel),

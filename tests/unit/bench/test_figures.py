@@ -93,7 +93,7 @@ def test_every_raw_limit_that_a_figure_names_is_measured() -> None:
 
 def test_a_bench_is_chosen_by_the_beginning_of_its_name() -> None:
     found = [bench.name for bench in suite.chosen(["lifecycle"], peers=True)]
-    assert found == ["raw.disk", "lifecycle.default", "lifecycle.tuned"]
+    assert found == ["raw.disk", "lifecycle.default", "lifecycle.index", "lifecycle.tuned"]
     for word in ("lifecycles", "lifecycle.tuned", "lifecycle.tuned.rate"):
         assert suite.chosen([word], peers=True)[-1].name == "lifecycle.tuned"
     assert [bench.name for bench in suite.chosen(["raw.disk"], peers=True)] == ["raw.disk"]
