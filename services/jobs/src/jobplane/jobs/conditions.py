@@ -45,12 +45,15 @@ def _of_values(wanted: JobFilter) -> Iterator[Condition]:
     for column, values in (
         ("status", wanted.status),
         ("queue", wanted.queue),
-        ("worker", wanted.worker),
         ("asset", wanted.asset),
         ("error_fingerprint", wanted.fingerprint),
     ):
         if values:
             yield Condition(f"{column} = ANY(%s::text[])", [[str(value) for value in values]])
+    if wanted.worker:
+        # True of every job of any worker: lets the planner use the indexes of all phases together.
+        some = f"worker = ANY(%s::text[]) AND worker IS NOT NULL AND ({' OR '.join(PHASES)})"
+        yield Condition(some, [list(wanted.worker)])
     if wanted.kind:
         yield _of_kinds(wanted.kind)
     if wanted.tag:
@@ -65,11 +68,6 @@ PHASES: Final = (
     "status NOT IN ('PENDING', 'COMPLETED', 'FAILED', 'CANCELLED')",
 )
 """Each has indexes of its own, which say so word for word; one of them is always true."""
-
-
-def of_worker_in_a_phase() -> Condition:
-    """True for every job of any worker: lets the planner use the indexes of all phases together."""
-    return Condition(f"worker IS NOT NULL AND ({' OR '.join(PHASES)})", [])
 
 
 def _of_kinds(kinds: Sequence[str]) -> Condition:

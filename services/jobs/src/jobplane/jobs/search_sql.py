@@ -66,8 +66,7 @@ def matching(wanted: JobFilter, redaction: Redaction) -> Matching:
         Refused: `field_redacted`.
     """
     found = asked(wanted, redaction)
-    by_phase = [conditions.of_worker_in_a_phase()] if wanted.worker else []
-    text, parameters = conjunction([found.rows, *by_phase])
+    text, parameters = found.rows
     if found.entries is None:
         return Matching(f"SELECT id FROM job WHERE {text}", [*parameters], needs_index=False)  # noqa: S608 - constants
     entries, told = found.narrowed or found.entries

@@ -85,7 +85,10 @@ async def from_index(asked: Indexed, rows: Rows, stretch: Stretch, gap: int, lim
     length = max(1, _FEW // _DEARER * gap)
     while len(found) < limit and stretch.length:
         part = stretch.first(length)
-        entries, ids = await _look(asked, rows, part, limit - len(found))
+        worth = max(_FEW, part.length // gap // _DEARER)
+        entries, ids = await _look(asked, rows, part, limit - len(found), min(worth, SORTED))
+        if entries > worth:
+            break
         if entries > SORTED:
             if part.length <= gap:
                 break
@@ -93,8 +96,6 @@ async def from_index(asked: Indexed, rows: Rows, stretch: Stretch, gap: int, lim
             continue
         found += ids
         stretch = stretch.without(part)
-        if entries > _FEW and entries * _DEARER > part.length // gap:
-            break
         length = part.length * _GROWTH
         if ids:
             length = min(length, part.length * 3 * (limit - len(found)) // (2 * len(ids)) + 1)
@@ -103,8 +104,8 @@ async def from_index(asked: Indexed, rows: Rows, stretch: Stretch, gap: int, lim
     return found, stretch
 
 
-async def _look(asked: Indexed, rows: Rows, stretch: Stretch, limit: int) -> tuple[int, list[str]]:
-    """How many entries there are, and the next jobs if these are not too many."""
+async def _look(asked: Indexed, rows: Rows, stretch: Stretch, limit: int, most: int) -> tuple[int, list[str]]:
+    """How many entries there are, as far as `most` and one more, and the next jobs if these are not too many."""
     order = "id" if stretch.up else "id DESC"
     narrowed, told = asked.narrowed
     times = search_times.among(stretch.above, stretch.below)
@@ -114,9 +115,9 @@ async def _look(asked: Indexed, rows: Rows, stretch: Stretch, limit: int) -> tup
     text = f"""
         WITH matched AS MATERIALIZED (
             SELECT s.job_id FROM job_search AS s
-            WHERE {narrowed} AND {_ID_AS_TEXT} > %s AND {_ID_AS_TEXT} < %s LIMIT {SORTED + 1}
+            WHERE {narrowed} AND {_ID_AS_TEXT} > %s AND {_ID_AS_TEXT} < %s LIMIT {most + 1}
         ),
-        few AS MATERIALIZED (SELECT job_id FROM matched WHERE (SELECT count(*) FROM matched) <= {SORTED}),
+        few AS MATERIALIZED (SELECT job_id FROM matched WHERE (SELECT count(*) FROM matched) <= {most}),
         found AS (
             SELECT job.id FROM (SELECT job_id FROM few ORDER BY job_{order}) AS matched {_ITS_JOB}
             WHERE {conditions} LIMIT %s
