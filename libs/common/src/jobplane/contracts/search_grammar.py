@@ -16,6 +16,8 @@ from jobplane.contracts.message import Fact
 from jobplane.contracts.search_values import BadValue, age, bounds, narrowed, span
 
 LONGEST_QUERY: Final = 2000
+NO_JOB: Final = "no job can match"
+"""So begins the message for conditions that exclude each other."""
 _SPAN_KEYS: Final = ("created", "started", "finished", "run_at")
 _BOUND_KEYS: Final = ("attempt", "priority")
 _AGE_KEYS: Final = ("older", "newer")
@@ -236,7 +238,7 @@ class _Reading:
         if found is None:
             return JobFilter.model_validate(conditions)
         start, end = max((self._places[name] for name in found.names if name in self._places), default=(0, len(query)))
-        raise InvalidQuery([_error(query, _Wrong(start, end, f"no job can match: {found.why}"))])
+        raise InvalidQuery([_error(query, _Wrong(start, end, f"{NO_JOB}: {found.why}"))])
 
 
 def _refuse_habits(term: _Term) -> None:

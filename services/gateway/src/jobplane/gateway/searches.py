@@ -8,7 +8,7 @@ from pydantic import StringConstraints, ValidationError
 from jobplane.contracts.commands import KIND_PATTERN
 from jobplane.contracts.job_filter import FINGERPRINT_PATTERN, JobFilter, TagWanted, Text, conjoined
 from jobplane.contracts.jobs import JobStatus
-from jobplane.contracts.search_grammar import LONGEST_QUERY, InvalidQuery, TokenError, parse
+from jobplane.contracts.search_grammar import LONGEST_QUERY, NO_JOB, InvalidQuery, TokenError, parse
 from jobplane.contracts.subjects import QUEUE_PATTERN, WORKER_PATTERN
 from jobplane.gateway.problems import FieldError, Misread
 
@@ -72,15 +72,22 @@ def filter_of(query: str, **given: Any) -> JobFilter:  # noqa: ANN401 - the valu
     except InvalidQuery as error:
         raise Misread(
             "invalid_query",
-            f"The query cannot be understood: {error.errors[0].msg}.",
+            _sentence(error.errors[0].msg),
             [_pointing_at(one) for one in error.errors],
         ) from error
     except ValidationError as error:
-        raise Misread("invalid_query", f"No job can match: {error.errors()[0]['msg']}.", []) from error
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise Misread("invalid_query", f"No job can match: {why}.", []) from error
     except ValueError as error:
         raise Misread(
             "invalid_query", f"The query and the other parameters exclude each other: {error}.", []
         ) from error
+
+
+def _sentence(msg: str) -> str:
+    if msg.startswith(NO_JOB):
+        return f"{msg[0].upper()}{msg[1:]}."
+    return f"The query cannot be understood: {msg}."
 
 
 def _pointing_at(error: TokenError) -> FieldError:
