@@ -13,8 +13,9 @@ from jobplane.chassis import clock
 from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import Journal
 from jobplane.contracts.commands import CancelJob
+from jobplane.contracts.contradictions import contradiction
 from jobplane.contracts.errors import Refused, Unavailable
-from jobplane.contracts.job_filter import JobFilter, Span
+from jobplane.contracts.job_filter import Bounds, JobFilter, Span
 from jobplane.contracts.jobs import CountRelation, JobStatus, JobView
 from jobplane.contracts.operations import BulkAction, PlanOperation
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs
@@ -209,6 +210,30 @@ async def test_a_cursor_of_another_search_is_refused(filled: list[Known], finder
     for cursor in (plain.next_cursor, "", "x", "%%%", "WzEsMl0", "W10"):
         with pytest.raises(Refused, match="invalid_cursor"):
             await finder.page(ListJobs(cursor=cursor or "=", limit=1, filter=parse("tag:x")))
+
+
+async def test_what_is_refused_because_no_job_can_match_matches_none(filled: list[Known]) -> None:
+    """Whatever the jobs went through: nothing is refused that could be found."""
+    first, last = filled[-1].job.created_at, clock.now()
+    never = [
+        JobFilter(status=(JobStatus.PENDING, JobStatus.RUNNING), finished=Span(since=first)),
+        JobFilter(status=(JobStatus.COMPLETED,), error=parse("error:error*").error),
+        JobFilter(status=(JobStatus.COMPLETED,), fingerprint=tuple({f for one in filled if (f := _print(one))})),
+        JobFilter(priority=Bounds(least=1001)),
+        JobFilter(attempt=Bounds(most=-1)),
+        *(
+            JobFilter.model_validate({then: {"until": one.job.created_at}, before: {"since": one.job.created_at}})
+            for one in filled[::10]
+            for before, then in (("created", "started"), ("created", "finished"), ("started", "finished"))
+        ),
+    ]
+    for wanted in never:
+        assert contradiction(wanted) is not None, wanted
+        assert [one.job.id for one in filled if matches(wanted, one, last)] == [], wanted
+
+
+def _print(one: Known) -> str | None:
+    return one.job.error.fingerprint if one.job.error else None
 
 
 @pytest.mark.parametrize("path", ["password", "user.PassWord", "nested.access_token.v", "X-Api-Key"])
