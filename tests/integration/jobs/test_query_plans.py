@@ -450,7 +450,7 @@ HOT = {
     # While few jobs are PENDING, joining what is due with all of them is thought to be cheaper than one look for each.
     "scheduler": Hot(
         _schedule,
-        {"job_waiting", "job_pkey", "job_pending"},
+        {"job_waiting", "job_pkey", "job_pending", "job_pending_by_queue", "job_pending_by_kind"},
         _PARKED + 10 * _DUE,
         2 * _DUE,
         {"job_waiting": 2 * _DUE},
