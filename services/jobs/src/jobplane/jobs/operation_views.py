@@ -37,6 +37,11 @@ WHERE id < %s AND (%s::text[] IS NULL OR status = ANY(%s::text[])) ORDER BY id D
 """  # noqa: S608 - constants
 _LOOKED_AT: Final = 10_000
 """Of so many jobs it is looked at each; of more, at chunks that lie evenly among all."""
+# Whatever the planner believes of the number of jobs: these few are looked up, never found by reading all there are.
+_BY_INDEX: Final = """
+SELECT set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true),
+    set_config('enable_seqscan', 'off', true)
+"""
 _PUT_BACK: Final = """
 WITH op AS MATERIALIZED (
     SELECT *, greatest(1, ceil(next_chunk * chunk_size / %s::float8))::integer AS step FROM operation WHERE id = %s
@@ -173,7 +178,9 @@ async def _undo(conn: AsyncConnection[Any], state: Operation) -> UndoView | None
         return UndoView(action=None, possible=0, impossible=state.done, why=REFUSALS["not_undoable"])
     refuses = _GONE if inverse is BulkAction.EDIT else REFUSES[inverse]
     query = _PUT_BACK.format(changed_since=CHANGED_SINCE, refuses=refuses)
-    found = await (await conn.execute(query, (_LOOKED_AT, state.id))).fetchall()
+    async with conn.transaction():
+        await conn.execute(_BY_INDEX)
+        found = await (await conn.execute(query, (_LOOKED_AT, state.id))).fetchall()
     looked_at = sum(n for _, n in found)
     codes = {code: round(n * state.done / looked_at) for code, n in found if code is not None}
     impossible = min(state.done, sum(codes.values()))
