@@ -406,11 +406,15 @@ async def test_a_search_by_text_finds_what_bulk_operations_changed(bulk: Bulk, l
     assert again.total == 0, "their errors are cleared"
 
 
-async def test_a_filter_that_nobody_may_use_fails_the_plan(bulk: Bulk) -> None:
-    asked = PayloadIs(path=("password",), values=(PayloadValue(text="x"),))
+async def test_a_filter_that_nobody_may_use_is_refused_and_not_recorded(bulk: Bulk, pool: AsyncConnectionPool) -> None:
+    asked = PayloadIs(path=("password",), values=(PayloadValue(text="hunter2"),))
     secret = JobFilter(payload=(asked,)).model_dump(mode="json", exclude_defaults=True)
-    shown = await bulk.finish(await bulk.request(BulkAction.CANCEL, [], filter=secret))
-    assert (shown.status, shown.code) == (OperationStatus.FAILED, "field_redacted")
+    wanted = PlanOperation(operation_id=new_id(), action=BulkAction.CANCEL, filter=secret, then_run=True)
+    refused = await bulk.ask(wanted, reason="a test")
+    assert (refused.status, refused.code) == ("refused", "field_redacted")
+    async with pool.connection() as conn:
+        found = await conn.execute("SELECT FROM event WHERE data::text LIKE '%hunter2%'")
+        assert found.rowcount == 0
 
 
 async def test_lists_are_newest_first_and_page_by_page(bulk: Bulk, ledger: Ledger) -> None:

@@ -65,7 +65,10 @@ async def _done(
 
 def _require_replayable(letter: dict[str, Any]) -> None:
     if not letter["replayable"]:
-        detail = "Only commands can be replayed. The journal keeps this event: mend its reader, then discard this copy."
+        detail = (
+            "Only commands can be replayed. The journal keeps this event; what lacks it are the rows of the service that "
+            "could not read it, and to discard this copy does not change them."
+        )
         raise Refused("not_replayable", detail, {"seq": letter["seq"]})
 
 

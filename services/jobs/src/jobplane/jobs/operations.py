@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final, cast
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from jobplane.chassis import tracing
 from jobplane.chassis.arrays import plain
@@ -12,6 +12,8 @@ from jobplane.chassis.ids import new_id
 from jobplane.chassis.journal import LockOrder, Transaction
 from jobplane.chassis.new_events import NewEvent
 from jobplane.contracts.commands import AnyDirective
+from jobplane.contracts.errors import Refused
+from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.operations import (
     AnyOperationCommand,
     AnyOperationEvent,
@@ -24,12 +26,13 @@ from jobplane.contracts.operations import (
     StopOperation,
     UndoOperation,
 )
-from jobplane.jobs import operation_rows
+from jobplane.jobs import operation_rows, redaction, search_sql
 from jobplane.jobs.bulk import Context, Finish, GiveUp, Meta, Operation, Planned, decide, evolve, takes_back
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.directives import Rule, Ruling
 from jobplane.jobs.operation_rows import RequestCause
 from jobplane.jobs.reasons import BY_DEFAULT, ReasonPolicy
+from jobplane.jobs.redaction import Redaction
 from jobplane.jobs.wishes import Directive
 
 DEFAULT_REASON_OVER: Final = 100
@@ -53,7 +56,9 @@ class Operations:
         reason_over: int = DEFAULT_REASON_OVER,
         measure_drift: MeasureDrift = no_drift,
         reasons: ReasonPolicy = BY_DEFAULT,
+        redaction: Redaction = redaction.BY_DEFAULT,
     ) -> None:
+        self._redaction = redaction
         self._reason_over = reason_over
         self._measure_drift = measure_drift
         self._reasons = reasons
@@ -74,6 +79,8 @@ class Operations:
     async def rule(self, tx: Transaction, directive: Directive, now: datetime) -> Ruling | Rejected:
         """Decide about one operation and write its row."""
         command = cast("AnyOperationCommand", directive.command)  # `rules` names no others
+        if (hidden := self._hidden(command)) is not None:
+            return hidden
         tx.locking(LockOrder.OPERATION)
         undone, undone_by = await _undone(tx, command)
         state = await operation_rows.load(tx.conn, command.operation_id, lock=True)
@@ -99,6 +106,18 @@ class Operations:
             await operation_rows.act(tx.conn, command.operation_id, cause.actor, asked)
         facts: dict[str, JsonValue] = {"operation_id": evolved.id, "operation_status": evolved.status.value}
         return Ruling(evolved.id, state.version if state else 0, decision, facts)
+
+    def _hidden(self, command: AnyOperationCommand) -> Rejected | None:
+        """Why its filter cannot be used: it names what is secret, which must not get into an event."""
+        if not isinstance(command, PlanOperation) or command.filter is None:
+            return None
+        try:
+            search_sql.refuse_hidden(JobFilter.model_validate(command.filter), self._redaction)
+        except ValidationError:
+            return None  # the planner says what is wrong with it
+        except Refused as refusal:
+            return Rejected(refusal.code, refusal.detail, refusal.facts)
+        return None
 
     async def _drift(self, tx: Transaction, command: AnyOperationCommand, state: Operation | None) -> Drift | None:
         wanted = isinstance(command, RunOperation) and state is not None and state.status is OperationStatus.PLANNED

@@ -46,7 +46,7 @@ def asked(wanted: JobFilter, redaction: Redaction) -> Asked:
     Raises:
         Refused: `field_redacted`.
     """
-    _refuse_hidden(wanted, redaction)
+    refuse_hidden(wanted, redaction)
     rows, entries = conjunction(conditions.of_rows(wanted)), list(_of_entries(wanted))
     beside = search_terms.asked_beside(wanted)
     narrowed = [*entries, *([Condition("s.terms @@ %s::tsquery", [beside])] if beside else [])]
@@ -87,7 +87,12 @@ def _of_entries(wanted: JobFilter) -> Iterator[Condition]:
             yield Condition(text, [search_terms.asked_of_words(words), *ids.parameters])
 
 
-def _refuse_hidden(wanted: JobFilter, redaction: Redaction) -> None:
+def refuse_hidden(wanted: JobFilter, redaction: Redaction) -> None:
+    """Refuse to look for what nobody may see.
+
+    Raises:
+        Refused: `field_redacted`.
+    """
     for one in wanted.payload:
         hidden = redaction.hidden(one.path)
         if hidden is not None:

@@ -146,7 +146,9 @@ class Wiring:
         )
         self._search_index = search_index.SearchIndex(pool, settings.redaction, lambda: self._runner.busy)
         self._matching = ByFilter(settings.redaction, journal, self._search_index)
-        self._operations = Operations(settings.bulk_reason_over, self._matching.drift, settings.reasons)
+        self._operations = Operations(
+            settings.bulk_reason_over, self._matching.drift, settings.reasons, settings.redaction
+        )
         self._runner = runner.Runner(journal, self._operations, self._effects.after_chunk, self._run_again)
         rules = self._operations.rules
         for command, rule in queue_control.RULES.items():
