@@ -66,8 +66,8 @@ async def _done(
 def _require_replayable(letter: dict[str, Any]) -> None:
     if not letter["replayable"]:
         detail = (
-            "Only commands can be replayed. The journal keeps this event; what lacks it are the rows of the service that "
-            "could not read it, and to discard this copy does not change them."
+            "Only commands can be replayed. The journal keeps this event; the rows of the service that could "
+            "not read it lack it, and to discard this copy does not change them."
         )
         raise Refused("not_replayable", detail, {"seq": letter["seq"]})
 

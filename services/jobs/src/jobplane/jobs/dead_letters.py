@@ -178,8 +178,8 @@ def _gone(sequence: int) -> Refused:
 
 def _not_replayable(letter: Letter) -> Refused:
     detail = (
-        "Only commands can be replayed. The journal keeps this event; what lacks it are the rows of the service that "
-        "could not read it, and to discard this copy does not change them."
+        "Only commands can be replayed. The journal keeps this event; the rows of the service that could "
+        "not read it lack it, and to discard this copy does not change them."
     )
     return Refused("not_replayable", detail, {"seq": letter.sequence})
 
