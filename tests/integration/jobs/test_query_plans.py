@@ -451,7 +451,7 @@ HOT = {
     "scheduler": Hot(
         _schedule,
         {"job_waiting", "job_pkey", "job_pending", "job_pending_by_queue", "job_pending_by_kind"},
-        _PARKED + 10 * _DUE,
+        _PARKED + _JOBS // 20,
         2 * _DUE,
         {"job_waiting": 2 * _DUE},
     ),
