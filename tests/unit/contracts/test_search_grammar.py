@@ -133,6 +133,8 @@ _WRONG = {
     "fingerprint:abc": ("abc", "16 hexadecimal"),
     "queue:Mail": ("Mail", "lower-case"),
     "\x00": ("\x00", "control character"),
+    "a\x00b": ("a\x00b", "control character"),
+    "tag:a\x00b": ("a\x00b", "control character"),
 }
 
 

@@ -381,5 +381,7 @@ def _error(query: str, wrong: _Wrong) -> TokenError:
 
 
 def _plain(error: ValidationError) -> str:
-    told = error.errors(include_input=False, include_url=False, include_context=False)[0]["msg"]
-    return told.removeprefix("Value error, ")
+    [told, *_] = error.errors(include_input=False, include_url=False, include_context=False)
+    if told["type"] == "string_pattern_mismatch":
+        return "it has a character that means nothing here, such as a control character"
+    return told["msg"].removeprefix("Value error, ")
