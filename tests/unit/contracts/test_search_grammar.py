@@ -128,6 +128,8 @@ _WRONG = {
     ":failed": (":failed", "stands a key"),
     "created:>2026-11-01 12:00": ("12:00", "2026-11-01T12:00Z"),
     "payload:42": ("payload:", "payload.user:42"),
+    "payload.:1": ("payload.:1", "a part of the path is missing"),
+    "payload.a..b:1": ("payload.a..b:1", "a part of the path is missing"),
     "status.x:failed": ("status.x:", "only payload has parts"),
     "id:zz": ("zz", "beginning of an id"),
     "fingerprint:abc": ("abc", "16 hexadecimal"),

@@ -18,6 +18,7 @@ _WORDS: Final[Mapping[str, str]] = {
 _OTHER_QUOTES: Final = tuple("'`\u2018\u2019\u201a\u201c\u201d\u201e«»")
 _CLOSING: Final = tuple("\u201c\u201d«»")
 _COMPARED: Final = re.compile(r"(\w+)(\.[\w.-]+)?(==|!=|<>|<=|>=|=|<|>)(.*)", re.DOTALL)
+_NO_PLACE: Final = re.compile(r"payload\.\S*:.*", re.DOTALL)
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}.*)?[Zz]?")
 _NUMBERS: Final = re.compile(r"-?\d+\.\.-?\d+")
 _WITH_SIGN: Final = frozenset({"<", ">", "<=", ">="})
@@ -33,10 +34,9 @@ def of_word(text: str, keys: Mapping[str, str]) -> str | None:
         return _WORDS[folded]
     if text.startswith("!"):
         return _NOT
-    if text.startswith(":"):
-        return "in front of a : stands a key, without a space between them"
-    if _CLOCK.fullmatch(text):
-        return f"an instant has no space in it: write 2026-11-01T12:00Z; {_IN_QUOTES}"
+    of_colon = _of_colon(text)
+    if of_colon is not None:
+        return of_colon
     compared = _COMPARED.fullmatch(text)
     if compared is not None and compared[1].lower() in keys:
         sign = compared[3] if compared[3] in _WITH_SIGN else ""
@@ -51,6 +51,16 @@ def of_value(text: str, *, of_payload: bool = False) -> str | None:
     if of_payload and (text.startswith(("<", ">")) or _NUMBERS.fullmatch(text)):
         return _ORDERED
     return _of_any(text)
+
+
+def _of_colon(text: str) -> str | None:
+    if text.startswith(":"):
+        return "in front of a : stands a key, without a space between them"
+    if _NO_PLACE.fullmatch(text):
+        return f"a part of the path is missing: write payload.user:42 or payload.user.id:42; {_IN_QUOTES}"
+    if _CLOCK.fullmatch(text):
+        return f"an instant has no space in it: write 2026-11-01T12:00Z; {_IN_QUOTES}"
+    return None
 
 
 def _of_any(text: str) -> str | None:
