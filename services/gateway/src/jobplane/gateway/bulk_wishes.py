@@ -103,7 +103,7 @@ def _filter_of(wish: BulkWish) -> dict[str, JsonValue] | None:
         return None
     if wish.filter is None and not wish.all:
         raise Refused("selector_required", "Say which jobs: give ids or a filter.")
-    wanted = filter_of(wish.filter or "")
+    wanted = filter_of(wish.filter or "", loc=("body", "filter"))
     if wanted.is_empty and not wish.all:
         raise Refused("selector_required", "This filter means every job there is: if you want that, say all: true.")
     told: dict[str, JsonValue] = wanted.model_dump(mode="json", exclude_defaults=True)

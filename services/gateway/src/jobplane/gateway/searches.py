@@ -60,8 +60,8 @@ IndexedTo = Annotated[
 ]
 
 
-def filter_of(query: str, **given: Any) -> JobFilter:  # noqa: ANN401 - the values of typed parameters
-    """What the query means, and any of the values of each parameter.
+def filter_of(query: str, *, loc: tuple[str, ...] = ("query", "q"), **given: Any) -> JobFilter:  # noqa: ANN401 - typed
+    """What the query means, and any of the values of each parameter; `loc` is where the query stands in the request.
 
     Raises:
         Misread: `invalid_query`, with the parts that are wrong.
@@ -73,7 +73,7 @@ def filter_of(query: str, **given: Any) -> JobFilter:  # noqa: ANN401 - the valu
         raise Misread(
             "invalid_query",
             _sentence(error.errors[0].msg),
-            [_pointing_at(one) for one in error.errors],
+            [_pointing_at(one, loc) for one in error.errors],
         ) from error
     except ValidationError as error:
         why = error.errors()[0]["msg"].removeprefix("Value error, ")
@@ -90,9 +90,9 @@ def _sentence(msg: str) -> str:
     return f"The query cannot be understood: {msg}."
 
 
-def _pointing_at(error: TokenError) -> FieldError:
+def _pointing_at(error: TokenError, loc: tuple[str, ...]) -> FieldError:
     return FieldError(
-        loc=["query", "q"],
+        loc=list(loc),
         msg=error.msg,
         position=error.position,
         length=error.length,
