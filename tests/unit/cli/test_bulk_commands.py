@@ -95,6 +95,23 @@ def test_a_plan_is_run_later_unless_it_drifted(scripted: Gateway, command: Comma
     assert scripted.bodies(f"POST {ONE}/run") == [{"max_drift": 10}]
 
 
+def test_a_start_that_is_refused_tells_the_drift(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will(f"GET {ONE}", operation("planned"))
+    drift = {"detail": "Make a new plan.", "code": "plan_drifted", "added": 1, "gone": 0, "max_drift": 0}
+    scripted.will(f"POST {ONE}/run", drift, status=409)
+    refused = command("bulk", "start", ID, "--max-drift", "0")
+    told = "jobplane: Make a new plan. (+1/−0 since the plan, at most 0 allowed) [plan_drifted]"  # noqa: RUF001 - a minus
+    assert (refused.code, refused.err.splitlines()[-1]) == (1, told)
+
+
+def test_a_start_within_the_drift_tells_it_beside_the_answer(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will(f"GET {ONE}", operation("planned"))
+    scripted.will(f"POST {ONE}/run", operation("done", done=3, drift={"added": 1, "gone": 2}))
+    said = command("bulk", "start", ID, "--max-drift", "5", "--json")
+    assert "+1/−2 since the plan, at most 5 allowed" in said.err  # noqa: RUF001 - a minus
+    assert said.json["done"] == 3
+
+
 def test_an_operation_that_fits_nothing_or_changes_nothing_fails(scripted: Gateway, command: CommandLineOf) -> None:
     scripted.will("POST /jobs/bulk", operation("planned", total=0))
     assert "No job fits" in command("bulk", "retry", "status:failed").err

@@ -24,6 +24,11 @@ _ANSWER_S = 30.0
 _SILENT_S = 40.0
 
 
+def drifted(counts: dict[str, Any]) -> str:
+    """How many jobs came to fit a plan's filter, and how many ceased to."""
+    return f"+{counts['added']}/−{counts['gone']} since the plan"  # noqa: RUF001 - a minus sign, as wide as the plus
+
+
 def part(text: str) -> str:
     """An id or a name that was typed, as one part of a path."""
     return quote(text, safe="")
@@ -151,7 +156,15 @@ def _sentence(answer: Any) -> str:  # noqa: ANN401 - an httpx2.Response
     detail = problem.get("detail") or problem.get("title") or f"status {answer.status_code}"
     wrong = "; ".join(_wrong(item, detail) for item in problem.get("errors", []))
     code = f" [{problem['code']}]" if problem.get("code") else ""
-    return f"{detail}{f' ({wrong})' if wrong else ''}{code}"
+    return f"{detail}{f' ({wrong})' if wrong else ''}{_drift(problem)}{code}"
+
+
+def _drift(problem: dict[str, Any]) -> str:
+    """By how much a plan drifted, and how much was allowed."""
+    if problem.get("code") != "plan_drifted" or "added" not in problem:
+        return ""
+    allowed = f", at most {problem['max_drift']} allowed" if "max_drift" in problem else ""
+    return f" ({drifted(problem)}{allowed})"
 
 
 def _wrong(item: dict[str, Any], told: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import typer
 
 from jobplane.cli import asking, output
-from jobplane.cli.client import Client, part
+from jobplane.cli.client import Client, drifted, part
 from jobplane.cli.failures import Failed
 from jobplane.cli.job_control import given
 from jobplane.cli.target import Target
@@ -71,6 +71,8 @@ def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
     asking.agree(f"{plan['action']} {total} job{'' if total == 1 else 's'}", total, yes=terms.yes)
     wish = given({"reason": terms.reason, "max_drift": terms.max_drift})
     running = client.post(f"/operations/{part(plan['id'])}/run", wish, headers=_WAIT)
+    if terms.max_drift is not None and running.get("drift"):
+        typer.echo(f"  {drifted(running['drift'])}, at most {terms.max_drift} allowed", err=True)
     if terms.detach:
         _show(running if "status" in running else plan, as_json=terms.as_json)
         return
