@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 from pydantic import JsonValue
+from pydantic_core import to_json
 
-from jobplane.jobs import redaction
+from jobplane.jobs import dead_letters, redaction
 from jobplane.jobs.redaction import BY_DEFAULT, MARK, Redaction
 
 JOBS = Path(redaction.__file__).parent
@@ -124,3 +125,19 @@ def test_bodies_are_read_for_people_in_one_way_only() -> None:
         or (isinstance(node, ast.Constant) and isinstance(node.value, str) and "FROM body" in node.value)
     }
     assert readers == {"bodies", "claims", "next_jobs"}
+
+
+@pytest.mark.parametrize("key", ["pa\tssword", "to\u212aen", "pa\u017fsword", 'pass"word'])
+def test_a_key_that_json_writes_otherwise_is_not_passed_over(key: str) -> None:
+    assert BY_DEFAULT.hides(key)
+    assert BY_DEFAULT.may_hide(to_json({key: "s3cret"}))
+
+
+def test_what_postgres_says_of_a_unique_key_is_hidden() -> None:
+    told = "DETAIL:  Key (api_key)=(sk_live_1) already exists."
+    assert BY_DEFAULT.text(told) == f"DETAIL:  Key (api_key)={MARK} already exists."
+
+
+def test_of_a_key_that_stands_twice_no_value_is_shown() -> None:
+    text, _ = dead_letters._body(b'{"password":"s3cret","password":null}', BY_DEFAULT)
+    assert "s3cret" not in text

@@ -218,7 +218,9 @@ def _body(body: bytes, redaction: Redaction) -> tuple[str, JsonValue]:
     if content is None:
         return redaction.text(body.decode(errors="replace"))[:_TEXT_BYTES], None
     shown = redaction.shown(content)
-    return (body if shown == content else to_json(shown))[:_TEXT_BYTES].decode(errors="replace"), shown
+    # Of a key that stands twice only the last value is in `content`, but the letter itself has both.
+    as_it_came = shown == content and not redaction.may_hide(body)
+    return (body if as_it_came else to_json(shown))[:_TEXT_BYTES].decode(errors="replace"), shown
 
 
 def _facts(letter: Letter, redaction: Redaction) -> Mapping[str, Any]:

@@ -17,11 +17,13 @@ DEFAULT_KEYS: Final = (
 _RULES: Final = "2"
 """Changes with what is hidden of texts."""
 _LETTERS: Final = re.compile(r"[^a-z0-9]")
+_ESCAPE: Final = re.compile(rb"\\(?:u[0-9a-f]{4}|.)", re.DOTALL)
+"""Of JSON: what is no letter may be written with one (a tab as `\\t`)."""
 _NO_LETTERS: Final = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
 
 # A key and what links it to its value; a key may be of two words ("API key: …"). Whole words are taken at once and
 # never given back, so that a long text without any link is read once.
-_LINK: Final = re.compile(r"(?<![\w.-])(?>[\w.-]{1,200})(?> [\w.-]{1,200})?+(?>\\*[\"']?\s{0,8}(?:=>|[=:])\s{0,8})")
+_LINK: Final = re.compile(r"(?<![\w.-])(?>[\w.-]{1,200})(?> [\w.-]{1,200})?+(?>\\*[\"')]?\s{0,8}(?:=>|[=:])\s{0,8})")
 _KEY: Final = re.compile(r"[\w.-]+(?: [\w.-]+)?")
 _QUOTED: Final = re.compile(
     r"""[bru]{0,2}(?:"(?>(?:[^"\\]|\\.)*)"?+|'(?>(?:[^'\\]|\\.)*)'?+)""", re.IGNORECASE | re.DOTALL
@@ -100,11 +102,9 @@ class Redaction:
         """Whether there may be something to hide in a text or in JSON; costs nearly nothing."""
         if not self.words:
             return False
-        squeezed = data.lower().translate(None, _NO_LETTERS)
-        return (
-            any(word.encode() in squeezed for word in self.words)
-            or b"bearer" in squeezed
-            or (b"://" in data and b"@" in data)
+        squeezed = [_squeezed(data), _squeezed(_ESCAPE.sub(b"", data))]
+        return any(word in one for word in map(str.encode, (*self.words, "bearer")) for one in squeezed) or (
+            b"://" in data and b"@" in data
         )
 
     def _secrets(self, told: str) -> Iterator[tuple[int, int]]:
@@ -133,6 +133,10 @@ class Redaction:
         """Whether a key in a text is a secret one: of two words the last, or both together at their end."""
         last = key.rpartition(" ")[2]
         return self.hides(last) or (last != key and _plain(key).endswith(self.words))
+
+
+def _squeezed(data: bytes) -> bytes:
+    return data.decode(errors="replace").casefold().encode().translate(None, _NO_LETTERS)
 
 
 def _masked(value: JsonValue) -> JsonValue:

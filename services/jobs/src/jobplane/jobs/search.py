@@ -139,8 +139,10 @@ class Search:
             progress = searching.progress(asked)
             if count <= COUNTED:
                 return JobCount(count=count, relation=CountRelation.EXACT, **progress)
-            about = max(await estimated(searching.rows, found.text, found.parameters), COUNTED + 1)
-            return JobCount(count=rounded(about), relation=CountRelation.ESTIMATE, at_least=COUNTED, **progress)
+            about = rounded(await estimated(searching.rows, found.text, found.parameters))
+            return JobCount(
+                count=max(about, COUNTED + 1), relation=CountRelation.ESTIMATE, at_least=COUNTED, **progress
+            )
 
     async def _reach(self, position: int | None, asked: Asked) -> None:
         """Wait until the index knows this position, if it is asked at all.
