@@ -7,6 +7,7 @@ import httpx2
 import pytest
 
 from jobplane.chassis.ids import new_id
+from jobplane.contracts.actors import Role
 from jobplane.contracts.jobs import MAX_PAYLOAD_BYTES
 from jobplane.contracts.queries import JobSort, ListJobs
 from jobplane.contracts.search_grammar import parse
@@ -230,3 +231,29 @@ async def test_the_query_and_the_other_parameters_are_asked_together(
     query = ListJobs.model_validate_json(asked)
     assert query.filter == parse("kind:image.* older:2h status:failed worker:w-1")
     assert query.sort is JobSort.OLDEST
+
+
+@pytest.mark.parametrize(
+    ("asked", "where", "told"),
+    [
+        ("jobs?state=FAILED", "state", "did you mean status?"),
+        ("jobs?q=mail&q=disk", "q", "say it once"),
+        ("operations?stauts=done", "stauts", "did you mean status?"),
+        ("audit?zzz=1", "zzz", "there are action, actor"),
+        ("queues?queue=mail", "queue", "nothing can be asked here"),
+    ],
+)
+async def test_a_parameter_that_does_not_exist_is_refused_and_never_means_everything(
+    gateway: Running, asked: str, where: str, told: str
+) -> None:
+    answer = await (await gateway.bearer(Role.VIEWER)).get(f"/api/admin/{asked}")
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_request")
+    [error] = answer.json()["errors"]
+    assert error["loc"] == ["query", where]
+    assert told in error["msg"]
+
+
+async def test_a_parameter_that_takes_several_values_may_stand_several_times(gateway: Running) -> None:
+    gateway.jobs.answers["jobs.query.list"] = {"items": [], "next_cursor": None}
+    answer = await (await gateway.bearer(Role.VIEWER)).get("/api/admin/jobs?status=FAILED&status=PENDING")
+    assert answer.status_code == 200

@@ -141,3 +141,12 @@ def test_what_postgres_says_of_a_unique_key_is_hidden() -> None:
 def test_of_a_key_that_stands_twice_no_value_is_shown() -> None:
     text, _ = dead_letters._body(b'{"password":"s3cret","password":null}', BY_DEFAULT)
     assert "s3cret" not in text
+
+
+def test_tokens_and_keys_are_known_by_their_looks() -> None:
+    jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.SflKxwRJSMeKKF2QT4fwpM"
+    assert BY_DEFAULT.text(f"refused {jwt} of user 7") == f"refused {MARK} of user 7"
+    pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\n-----END RSA PRIVATE KEY-----"
+    assert "MIIEow" not in BY_DEFAULT.text(f"cannot load {pem}")
+    assert "MIIEow" not in BY_DEFAULT.text(f"cannot load {pem[:45]}")
+    assert BY_DEFAULT.text("eyJust a word") == "eyJust a word"

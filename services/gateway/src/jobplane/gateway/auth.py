@@ -12,7 +12,7 @@ from jobplane.contracts.actors import Actor, ActorKind, Role
 from jobplane.contracts.admin_events import RequestRefused
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.subjects import KIND_PATTERN, QUEUE_PATTERN
-from jobplane.gateway import cross_site
+from jobplane.gateway import cross_site, known_parameters
 from jobplane.gateway.sessions import Credential, Known, hash_of
 from jobplane.gateway.wiring import Gateway, gateway_of
 
@@ -91,6 +91,7 @@ class Require:
 
         Raises:
             Refused: `unauthenticated`, `forbidden`, `cross_site` or `rate_limited`.
+            RequestValidationError: the query has parameters that the route has not.
         """
         caller = await identify(request)
         if caller is None:
@@ -108,6 +109,7 @@ class Require:
         except Refused as refusal:
             await record_refusal(request, refusal.code, caller.actor)
             raise
+        known_parameters.check(request)
         return caller
 
 

@@ -49,6 +49,8 @@ SELECT count(*) FROM (
     SELECT job.id FROM job WHERE job.id = ANY((SELECT c.job_ids {_NEXT})::uuid[]) ORDER BY job.id FOR UPDATE
 ) AS locked
 """  # noqa: S608 - constants
+# Of a job that was made after the others were locked nothing is known to stay as it is: it was not there.
+_LOCKED: Final = "job.xmax = pg_current_xact_id()::xid"
 # An UPDATE copies every row that it is joined with, large values and all, for each row that it changes: so what all of
 # them have in common (`op`, `clock`, texts of events) is asked for by itself, and what they are joined with is narrow.
 _CARRY_OUT: Final = """
@@ -63,7 +65,7 @@ WITH op AS MATERIALIZED (
         CASE WHEN {changed_since} THEN 'changed_since' ELSE {refuses} END AS code
     FROM op
         CROSS JOIN LATERAL unnest(op.job_ids, op.expected, op.edits) WITH ORDINALITY AS item (job_id, expected, edit, n)
-        LEFT JOIN job ON job.id = item.job_id
+        LEFT JOIN job ON job.id = item.job_id AND {locked}
 ), {first}settled AS NOT MATERIALIZED (
     SELECT decided.*, {code} AS verdict FROM decided
 ), moves AS MATERIALIZED (
@@ -211,6 +213,7 @@ def _statement(action: BulkAction) -> str:
         code=_FIRST_OF_KEY if sets.takes_key else "decided.code",
         item=_item(sets),
         now=NOW,
+        locked=_LOCKED,
         writable=WRITABLE,
         type=JobsChanged.TYPE,
         event=sets.event,

@@ -14,10 +14,10 @@ MARK: Final = "[redacted]"
 DEFAULT_KEYS: Final = (
     "password,passwd,passphrase,secret,token,authorization,api_key,access_key,private_key,credential,cookie"
 )
-_RULES: Final = "2"
+_RULES: Final = "3"
 """Changes with what is hidden of texts."""
 _LETTERS: Final = re.compile(r"[^a-z0-9]")
-_ESCAPE: Final = re.compile(rb"\\(?:u[0-9a-f]{4}|.)", re.DOTALL)
+_ESCAPE: Final = re.compile(rb"\\.", re.DOTALL)
 """Of JSON: what is no letter may be written with one (a tab as `\\t`)."""
 _NO_LETTERS: Final = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
 
@@ -40,6 +40,12 @@ _USER_OF_URL: Final = re.compile(r"(?<=://)[^/\s:@\"']{0,256}:(?P<secret>[^/\s@\
 _BEARER: Final = re.compile(
     r"\bbearer\s+(?P<secret>\[redacted\]|(?=\S{0,80}[0-9._-])[A-Za-z0-9._~+/=-]{8,})", re.IGNORECASE
 )
+_JWT: Final = re.compile(r"\b(?P<secret>eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{0,})")
+_PEM: Final = re.compile(
+    r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<secret>.*?)(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL
+)
+_SHAPES: Final = (b"bearer", b"eyj", b"privatekey")
+"""What secrets without a key look like, squeezed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +108,12 @@ class Redaction:
         """Whether there may be something to hide in a text or in JSON; costs nearly nothing."""
         if not self.words:
             return False
-        squeezed = [_squeezed(data), _squeezed(_ESCAPE.sub(b"", data))]
-        return any(word in one for word in map(str.encode, (*self.words, "bearer")) for one in squeezed) or (
+        if b"\\u" in data:  # any letter may be written so
+            return True
+        squeezed = [_squeezed(data)]
+        if b"\\" in data:
+            squeezed.append(_squeezed(_ESCAPE.sub(b"", data)))
+        return any(word in one for word in (*map(str.encode, self.words), *_SHAPES) for one in squeezed) or (
             b"://" in data and b"@" in data
         )
 
@@ -136,7 +146,8 @@ class Redaction:
 
 
 def _squeezed(data: bytes) -> bytes:
-    return data.decode(errors="replace").casefold().encode().translate(None, _NO_LETTERS)
+    lower = data.lower() if data.isascii() else data.decode(errors="replace").casefold().encode()
+    return lower.translate(None, _NO_LETTERS)
 
 
 def _masked(value: JsonValue) -> JsonValue:
@@ -145,7 +156,7 @@ def _masked(value: JsonValue) -> JsonValue:
 
 def _unnamed(told: str) -> Iterator[tuple[int, int]]:
     """Secrets that are known by what stands around them."""
-    for pattern in (_USER_OF_URL, _BEARER):
+    for pattern in (_USER_OF_URL, _BEARER, _JWT, _PEM):
         for found in pattern.finditer(told):
             yield found.span("secret")
 

@@ -166,7 +166,7 @@ async def _few(step: Step, rows: Rows, stretch: Stretch, limit: int) -> list[str
         found AS (SELECT id FROM matched ORDER BY {order} LIMIT %s)
         SELECT (SELECT count(*) FROM matched), ARRAY(SELECT id::text FROM found ORDER BY found.{order})
     """  # noqa: S608 - constants
-    [(count, ids)] = await rows(text, [*told, *ends, limit])
+    [(count, ids)] = await rows(text, [*told, *ends, limit], along_indexes=True)
     return None if count > SORTED else ids
 
 
