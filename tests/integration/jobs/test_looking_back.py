@@ -86,6 +86,10 @@ async def test_a_job_is_shown_as_it_was(driver: Driver) -> None:
         await then(driver, OneJob(job_id=job_id, at=history[0].at - timedelta(microseconds=1)))
     with pytest.raises(Refused, match="job_not_found"):
         await then(driver, OneJob(job_id=JobId(new_id()), position=1))
+    with pytest.raises(Refused, match="position_not_reached"):
+        await then(driver, OneJob(job_id=job_id, position=2**62))
+    with pytest.raises(Refused, match="as_of_in_the_future"):
+        await then(driver, OneJob(job_id=job_id, at=history[-1].at + timedelta(days=1)))
 
 
 async def test_the_attempts_of_a_job_outlive_its_retry(driver: Driver) -> None:

@@ -1,14 +1,20 @@
 """What an event changed, and the runs of a job, read from its events."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from pydantic import JsonValue
 
+from jobplane.chassis.ids import new_id
+from jobplane.contracts.errors import Refused
+from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import StopState
+from jobplane.contracts.queries import OneJob
 from jobplane.jobs.attempts import attempts_of, error_references, stopping_of
 from jobplane.jobs.decider import AnyCommand
 from jobplane.jobs.differences import changes
+from jobplane.jobs.histories import refuse_to_foresee
 from tests.unit.jobs.story import (
     BROKEN,
     ERROR,
@@ -147,3 +153,19 @@ def test_a_cancel_that_cut_off_nothing_or_was_taken_back_has_no_stop() -> None:
     assert stopping_of(given(create(), cancel()).history) is None
     assert stopping_of(given(create(), lease(), cancel(), stopped(), restore()).history) is None
     assert BROKEN.body == ERROR
+
+
+def test_how_a_job_will_be_is_not_told() -> None:
+    job_id = JobId(new_id())
+    with pytest.raises(Refused) as ahead:
+        refuse_to_foresee(OneJob(job_id=job_id, position=8), 7, T0)
+    assert (ahead.value.code, ahead.value.facts) == ("position_not_reached", {"position": 7})
+    with pytest.raises(Refused) as tomorrow:
+        refuse_to_foresee(OneJob(job_id=job_id, at=T0 + timedelta(days=1)), 7, T0)
+    assert tomorrow.value.code == "as_of_in_the_future"
+
+
+def test_the_last_position_and_a_clock_a_little_ahead_are_no_future() -> None:
+    job_id = JobId(new_id())
+    refuse_to_foresee(OneJob(job_id=job_id, position=7), 7, T0)
+    refuse_to_foresee(OneJob(job_id=job_id, at=T0 + timedelta(seconds=2)), 7, T0)

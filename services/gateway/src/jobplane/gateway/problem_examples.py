@@ -79,6 +79,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "unavailable": "The jobs service does not answer: try again.",
     "not_accepted": "Nobody confirmed that the command is kept: send it again with the same Idempotency-Key.",
     "position_not_reached": "The journal ends at position 4711: give the position that an answer told.",
+    "as_of_in_the_future": "Here it is 2026-11-22T12:00:00Z: give an instant that is over, or leave as_of out.",
     "index_behind": "The index of the search is 120 events behind: try again, or leave it out.",
     "search_too_slow": "This search would have to look at too many jobs: name a status, queue, kind or time.",
     "journal_diverged": "Writes are halted, because the database is older than the bus: see docs/operations.md.",
@@ -100,6 +101,7 @@ FACTS: Final[Mapping[str, dict[str, Any]]] = {
     "field_redacted": {"field": "payload.user.password"},
     "sort_too_broad": {"limit": 10_000},
     "position_not_reached": {"position": 4711},
+    "as_of_in_the_future": {"now": "2026-11-22T12:00:00Z"},
     "invalid_query": {
         "errors": [
             {

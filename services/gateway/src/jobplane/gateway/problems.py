@@ -55,6 +55,7 @@ STATUS: Final[Mapping[str, HTTPStatus]] = {
     "invalid_query": HTTPStatus.UNPROCESSABLE_ENTITY,
     "field_redacted": HTTPStatus.UNPROCESSABLE_ENTITY,
     "position_not_reached": HTTPStatus.UNPROCESSABLE_ENTITY,
+    "as_of_in_the_future": HTTPStatus.UNPROCESSABLE_ENTITY,
     "sort_too_broad": HTTPStatus.UNPROCESSABLE_ENTITY,
     "invalid_command": HTTPStatus.UNPROCESSABLE_ENTITY,
     "idempotency_key_reused": HTTPStatus.UNPROCESSABLE_ENTITY,

@@ -2,12 +2,14 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
 
 from jobplane.contracts.envelope import EventRecord
+from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, Position
 from jobplane.contracts.job_events import JobArchived
 from jobplane.contracts.jobs import Attempts, Change, History, HistoryItem, JobView
@@ -22,6 +24,9 @@ from jobplane.jobs.redaction import BY_DEFAULT, Redaction
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _ROUTING: Final = frozenset({"queue", "kind", "before", "after"})
+_HEAD: Final = "SELECT pos, clock_timestamp() FROM journal_head"
+_SKEW: Final = timedelta(seconds=2)
+"""So much may the clock of whoever asks be ahead of the database's."""
 _STOP_EVENTS: Final = 3
 """Behind a cancel come at most two more: unconfirmed, then what its worker told late."""
 
@@ -38,7 +43,7 @@ class Histories:
         """One job, whole: as it is now, or as it was.
 
         Raises:
-            Refused: `job_not_found`: also if it was not there yet.
+            Refused: `job_not_found`: also if it was not there yet; `position_not_reached`, `as_of_in_the_future`.
         """
         if query.at is not None or query.position is not None:
             return await self._as_it_was(query)
@@ -53,6 +58,9 @@ class Histories:
 
     async def _as_it_was(self, query: OneJob) -> JobView:
         async with self._pool.connection() as conn:
+            if query.at is not None or query.position is not None:
+                [(head, now)] = await (await conn.execute(_HEAD)).fetchall()
+                refuse_to_foresee(query, head, now)
             events = [event for event in await events_of(conn, query.job_id) if _was_there(event, query)]
             history = told(events)
             job = fold(history)
@@ -103,6 +111,21 @@ class Histories:
         items = fitting(runs[: query.limit])
         more = len(runs) > len(items)
         return Attempts(items=items, next_cursor=cursor_after(str(items[-1].run)) if more else None)
+
+
+def refuse_to_foresee(query: OneJob, head: int, now: datetime) -> None:
+    """Nobody knows how a job will be: what is answered for then would be another answer later.
+
+    Raises:
+        Refused: `position_not_reached`, `as_of_in_the_future`.
+    """
+    if query.position is not None and query.position > head:
+        detail = f"The journal ends at position {head}: give the position that an answer told."
+        raise Refused("position_not_reached", detail, {"position": head})
+    if query.at is not None and query.at > now + _SKEW:
+        told = now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        detail = f"Here it is {told}: give an instant that is over, or leave as_of out."
+        raise Refused("as_of_in_the_future", detail, {"now": told})
 
 
 def _was_there(event: EventRecord, query: OneJob) -> bool:

@@ -17,6 +17,8 @@ from jobplane.gateway.wiring import gateway_of
 router = APIRouter(prefix="/api/admin/jobs", tags=["jobs"])
 
 _EVENTS: Final = Query(ge=1, le=500, description="How many at most.")
+NOT_YET: Final = ("position_not_reached", "as_of_in_the_future")
+"""How an `as_of` may be refused."""
 AsOf = Annotated[
     Annotated[int, Field(ge=1, lt=2**63)] | Instant | None,
     Query(
@@ -26,7 +28,11 @@ AsOf = Annotated[
 ]
 
 
-@router.get(ONE_JOB, responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found"), summary="Look at a job")
+@router.get(
+    ONE_JOB,
+    responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found", *NOT_YET),
+    summary="Look at a job",
+)
 async def job_detail(
     request: Request,
     caller: Viewer,  # noqa: ARG001 - declares who may call
@@ -35,7 +41,8 @@ async def job_detail(
 ) -> Response:
     """Everything about one job, with payload, result and error. The ETag is its version, for If-Match.
 
-    With `as_of` the job as it was, folded from its events, with the payload it had then; `404` before its creation.
+    With `as_of` the job as it was, folded from its events, with the payload it had then; `404` before its creation,
+    `422` for what is still to come.
     """
     position = as_of if isinstance(as_of, int) else None
     at: AwareDatetime | None = None if isinstance(as_of, int) else as_of

@@ -15,7 +15,7 @@ from jobplane.gateway.answers import JobIdPath, ready
 from jobplane.gateway.auth import Admin, record_refusal
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.routes.control import WhyBody
-from jobplane.gateway.routes.history import AsOf
+from jobplane.gateway.routes.history import NOT_YET, AsOf
 from jobplane.gateway.wiring import gateway_of
 
 router = APIRouter(prefix="/api/admin/jobs", tags=["jobs"])
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/api/admin/jobs", tags=["jobs"])
 
 @router.post(
     "/{job_id}/reveal",
-    responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found", "reason_required"),
+    responses=shows(JobView, headers=("ETag",)) | may_fail("job_not_found", "reason_required", *NOT_YET),
     summary="See the secrets of a job",
 )
 async def reveal_job(request: Request, caller: Admin, job_id: JobIdPath, why: WhyBody, as_of: AsOf = None) -> Response:
