@@ -257,3 +257,10 @@ async def test_a_parameter_that_takes_several_values_may_stand_several_times(gat
     gateway.jobs.answers["jobs.query.list"] = {"items": [], "next_cursor": None}
     answer = await (await gateway.bearer(Role.VIEWER)).get("/api/admin/jobs?status=FAILED&status=PENDING")
     assert answer.status_code == 200
+
+
+async def test_a_past_that_is_no_time_is_told_without_inner_names(admin: httpx2.AsyncClient) -> None:
+    answer = await admin.get(f"{JOBS}/{new_id()}", params={"as_of": "yesterday"})
+    assert (answer.status_code, code_of(answer)) == (422, "invalid_request")
+    msg = "write an instant as 2026-11-22T12:00:00Z, or a position of the journal as a number"
+    assert answer.json()["errors"] == [{"loc": ["query", "as_of"], "msg": msg}]

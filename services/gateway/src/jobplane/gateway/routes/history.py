@@ -3,7 +3,7 @@
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from starlette.responses import Response
 
 from jobplane.contracts import queries
@@ -19,8 +19,19 @@ router = APIRouter(prefix="/api/admin/jobs", tags=["jobs"])
 _EVENTS: Final = Query(ge=1, le=500, description="How many at most.")
 NOT_YET: Final = ("position_not_reached", "as_of_in_the_future")
 """How an `as_of` may be refused."""
+
+
+def _either(value: object, read: ValidatorFunctionWrapHandler) -> object:
+    """What a union says of its members one by one is of no use to whoever meant one of them."""
+    try:
+        return read(value)
+    except ValidationError as error:
+        msg = "write an instant as 2026-11-22T12:00:00Z, or a position of the journal as a number"
+        raise ValueError(msg) from error
+
+
 AsOf = Annotated[
-    Annotated[int, Field(ge=1, lt=2**63)] | Instant | None,
+    Annotated[Annotated[int, Field(ge=1, lt=2**63)] | Instant, WrapValidator(_either)] | None,
     Query(
         description="The job as it was: at an instant (RFC 3339 with a time zone) or at a position of the journal.",
         examples=["2026-11-22T12:00:00Z", 4711],
