@@ -55,7 +55,7 @@ def test_both_are_content_while_the_platform_works(platform: Platform) -> None:
         examined = answer(platform, "doctor")
     assert load.problems == []
     for told in (first, second):
-        assert {one["id"]: one["violations"] for one in told["invariants"]} == {f"I{n}": [] for n in range(1, 9)}
+        assert {one["id"]: one["violations"] for one in told["invariants"]} == {f"I{n}": [] for n in range(1, 10)}
         assert told["status"] == "ok"
     assert second["positions"]["jobs"] > first["positions"]["jobs"] >= _SOME
     assert [one for one in examined["findings"] if one["verdict"] == "failure"] == []

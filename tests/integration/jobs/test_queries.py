@@ -67,17 +67,18 @@ async def test_filters_compose(driver: Driver) -> None:
     assert await found(kind=["test.other"]) == {other}
     assert await found(kind=["test.other", "test.echo"], status=["PENDING"]) == {pending, other}
     assert await found(kind=["no.such"]) == set()
-    assert await found(kind=["nul\x00"]) == set()
+    with pytest.raises(Refused, match=r"^invalid_query: No job can match: kind: [^\n]*\.$"):
+        await found(kind=["nul\x00"])
 
 
 async def test_lists_leave_out_what_is_large_and_the_detail_has_it(driver: Driver) -> None:
-    created = await driver.create(payload={"secret": 1}, max_attempts=1, tags=["a", "b"], asset="x/y.jpg")
+    created = await driver.create(payload={"n": 1}, max_attempts=1, tags=["a", "b"], asset="x/y.jpg")
     [leased] = await driver.lease()
     await driver.report(failed(leased, stack="Traceback"))
     whole = await driver.job(created.id)
     assert whole.error is not None
     assert (whole.payload, whole.error.stack, whole.tags, whole.asset) == (
-        {"secret": 1},
+        {"n": 1},
         "Traceback",
         ["a", "b"],
         "x/y.jpg",

@@ -388,7 +388,7 @@ HOT = {
     "search for a rare word": Hot(_found("4711"), _SEARCHED, _LOOKED + 30, _LOOKED),
     "search for a rare value": Hot(_found("payload.n:4711"), _SEARCHED, _LOOKED + 30, _LOOKED),
     "search for nothing": Hot(_found("payload.n:4711 zebra"), _SEARCHED, _LOOKED + 30, _LOOKED),
-    "search for a tag": Hot(_found("tag:customer-7"), _SEARCHED, FIRST_LOOK + 5 * _A_PAGE, _LOOKED),
+    "search for a tag": Hot(_found("tag:customer-7"), _SEARCHED, FIRST_LOOK + 8 * _A_PAGE, _LOOKED),
     "search among the failed": Hot(
         _found('status:failed error:"no such customer"'), _WALKED, 2 * _LOOKED + _WITH_ERRORS, _LOOKED
     ),

@@ -81,10 +81,16 @@ async def identify(request: Request) -> Caller | None:
 
 
 class Require:
-    """Lets callers through who have at least this role, and counts their requests; refusals are recorded."""
+    """Lets callers through who have at least this role, and counts their requests; refusals are recorded.
 
-    def __init__(self, role: Role) -> None:
+    Args:
+        role: the least that they need.
+        any_parameters: of a screen, whose address people change and keep: what it does not know is not refused.
+    """
+
+    def __init__(self, role: Role, *, any_parameters: bool = False) -> None:
         self.role = role
+        self._any_parameters = any_parameters
 
     async def __call__(self, request: Request) -> Caller:
         """The caller.
@@ -109,7 +115,8 @@ class Require:
         except Refused as refusal:
             await record_refusal(request, refusal.code, caller.actor)
             raise
-        known_parameters.check(request)
+        if not self._any_parameters:
+            known_parameters.check(request)
         return caller
 
 

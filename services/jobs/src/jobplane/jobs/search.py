@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool
+from pydantic import ValidationError
 
 from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.contracts.ids import Position
@@ -96,7 +97,7 @@ class Search:
         """
         wanted = _whole_filter(query)
         digest = search_cursor.digest_of(wanted, query.sort)
-        after = search_cursor.place_in(query.cursor, digest) if query.cursor else None
+        after = search_cursor.place_in(query.cursor, digest) if query.cursor is not None else None
         if query.sort is JobSort.NEWEST and _is_plain(wanted):
             page = await self._read_model.page(_plain(wanted, after, query.limit))
             if page.next_cursor is None:
@@ -197,6 +198,10 @@ def _whole_filter(query: ListJobs) -> JobFilter:
     try:
         beside = JobFilter(status=tuple(query.status), queue=tuple(query.queue), kind=tuple(query.kind))
         return conjoined(query.filter, beside)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = first["loc"][0] if first["loc"] else "filter"
+        raise Refused("invalid_query", f"No job can match: {name}: {first['msg']}.") from error
     except ValueError as error:
         raise Refused("invalid_query", f"No job can match: {error}.") from error
 

@@ -10,7 +10,7 @@ from jobplane.gateway import auth
 from jobplane.gateway.auth import Caller
 from jobplane.gateway.wiring import gateway_of
 
-_may_look: Final = auth.Require(Role.VIEWER)
+_may_look: Final = auth.Require(Role.VIEWER, any_parameters=True)
 
 
 class LoginNeeded(JobplaneError):
