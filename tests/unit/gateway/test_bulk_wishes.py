@@ -3,14 +3,14 @@
 import pytest
 
 from jobplane.contracts.operations import BulkAction
-from jobplane.gateway.bulk_wishes import BulkWish, command_to_plan
+from jobplane.gateway.bulk_wishes import BulkWish, filter_in
 from jobplane.gateway.problems import Misread
 from jobplane.gateway.searches import filter_of
 
 
 def test_a_wrong_filter_is_told_where_it_stands_in_the_body() -> None:
     with pytest.raises(Misread) as refused:
-        command_to_plan(BulkWish(action=BulkAction.RETRY, filter="status:faild"))
+        filter_in(BulkWish(action=BulkAction.RETRY, filter="status:faild"))
     [error] = refused.value.errors
     assert (error.loc, error.position, error.token) == (["body", "filter"], 7, "faild")
 

@@ -211,7 +211,8 @@ def _attempt(run: dict[str, Any]) -> list[str]:
 def _event(item: dict[str, Any]) -> list[str]:
     changed = ", ".join(change["field"] for change in item.get("changes", []))
     before, reason = item["before"] or "", item["reason"] or ""
-    return [item["at"], item["type"], item["actor"]["id"], before, item["after"], changed, reason]
+    who = item.get("actor_name") or item["actor"]["id"]
+    return [item["at"], item["type"], who, before, item["after"], changed, reason]
 
 
 def _error(error: dict[str, Any] | None) -> str:

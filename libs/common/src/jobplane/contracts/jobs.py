@@ -184,6 +184,8 @@ class HistoryItem(Fact):
     """When it was recorded."""
     actor: Actor
     """Who caused it."""
+    actor_name: str | None = None
+    """Their name, filled by the gateway from its accounts; none once erased."""
     reason: str | None
     """Why, in the actor's words."""
     command_id: CommandId | None

@@ -299,6 +299,8 @@ class OperationView(Fact):
     """Where it stands."""
     actor: Actor
     """Who asked for it."""
+    actor_name: str | None = None
+    """Their name, filled by the gateway from its accounts; none once erased."""
     reason: str | None = None
     """Why, in their words."""
     filter: dict[str, JsonValue] | None = None

@@ -70,11 +70,26 @@ class Accounts:
             row = await (await conn.execute(_BY_NAME, (name,))).fetchone()
         return None if row is None else Account(str(row[0]), row[1], Role(row[2]), row[3])
 
+    async def id_of(self, name_or_id: str) -> str:
+        """The id of the account of that name; what names none, workers and ids among them, stands for itself."""
+        account = await self.by_name(name_or_id)
+        return account.id if account else name_or_id
+
     async def names(self, ids: Iterable[str]) -> dict[str, str]:
         """Names by account id, of those that exist."""
         async with self._pool.connection() as conn:
             cursor = await conn.execute("SELECT id, name FROM account WHERE id = ANY(%s::uuid[])", (only_uuids(ids),))
             return {str(row[0]): row[1] for row in await cursor.fetchall()}
+
+    async def ids(self, names: Iterable[str]) -> dict[str, str]:
+        """Ids by name as it was given, of the accounts that exist."""
+        by_name = {name: canonical_name(name) for name in names}
+        wanted = [name for name in by_name.values() if name.isprintable()]
+        async with self._pool.connection() as conn:
+            found = dict(
+                await (await conn.execute("SELECT name, id FROM account WHERE name = ANY(%s)", (wanted,))).fetchall()
+            )
+        return {given: str(found[name]) for given, name in by_name.items() if name in found}
 
     async def ensure_first(self, admin_password: str | None, local_password: str | None) -> None:
         """Make `admin` if there is no account yet, and `local` if this machine's command line has a password for it.

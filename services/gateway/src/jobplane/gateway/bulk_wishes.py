@@ -7,6 +7,7 @@ from pydantic import Field, JsonValue
 from jobplane.chassis.ids import new_id
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId
+from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.operations import MAX_RATE, MOST_IDS, BulkAction, BulkEdit, PlanOperation, RunOperation
 from jobplane.contracts.search_grammar import LONGEST_QUERY
 from jobplane.contracts.subjects import QUEUE_PATTERN
@@ -57,11 +58,11 @@ class BulkWish(Wish):
     """At most so many jobs a second."""
 
 
-def command_to_plan(wish: BulkWish) -> PlanOperation:
-    """The command to make a new operation.
+def command_to_plan(wish: BulkWish, wanted: JobFilter | None) -> PlanOperation:
+    """The command to make a new operation of the jobs that `filter_in` found in the wish, if not of its ids.
 
     Raises:
-        Refused: nobody said which jobs, or said it twice, or what cannot be. Misread: the query cannot be understood.
+        Refused: what cannot be.
     """
     if wish.max_drift is not None:
         raise Refused("plan_required", "Only a plan can drift: give its id as plan, or leave max_drift out.")
@@ -71,7 +72,7 @@ def command_to_plan(wish: BulkWish) -> PlanOperation:
         operation_id=new_id(),
         action=wish.action,
         ids=[JobId(str(id_)) for id_ in wish.ids] if wish.ids is not None else None,
-        filter=_filter_of(wish),
+        filter=None if wanted is None else wanted.model_dump(mode="json", exclude_defaults=True),
         edit=BulkEdit.model_validate(wish.edit.model_dump(exclude={"payload"})) if wish.edit else None,
         rate=wish.rate,
         then_run=not wish.dry_run,
@@ -91,8 +92,8 @@ def command_to_run(wish: BulkWish) -> RunOperation:
     return RunOperation(operation_id=str(wish.plan), max_drift=wish.max_drift, action=wish.action)
 
 
-def _filter_of(wish: BulkWish) -> dict[str, JsonValue] | None:
-    """The filter as the jobs service takes it.
+def filter_in(wish: BulkWish) -> JobFilter | None:
+    """Which jobs a wish means, if it does not say their ids.
 
     Raises:
         Refused: nobody said which jobs, or said it twice. Misread: the query cannot be understood.
@@ -106,5 +107,4 @@ def _filter_of(wish: BulkWish) -> dict[str, JsonValue] | None:
     wanted = filter_of(wish.filter or "", loc=("body", "filter"))
     if wanted.is_empty and not wish.all:
         raise Refused("selector_required", "This filter means every job there is: if you want that, say all: true.")
-    told: dict[str, JsonValue] = wanted.model_dump(mode="json", exclude_defaults=True)
-    return told
+    return wanted

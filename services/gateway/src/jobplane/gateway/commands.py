@@ -18,6 +18,7 @@ from jobplane.contracts.commands import AnyCommand, AnyDirective, AnyJobCommand
 from jobplane.contracts.envelope import CommandMessage, CommandOutcome
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId
+from jobplane.gateway import people
 from jobplane.gateway.auth import Caller
 from jobplane.gateway.control_bus import NotAccepted
 from jobplane.gateway.pending import EXPIRES
@@ -160,7 +161,9 @@ async def answer(
     if outcome is None:
         return accepted(id_)
     if outcome.status == "refused":
-        raise refusal(outcome)
+        refused = refusal(outcome)
+        await people.name(gateway_of(request).accounts, [refused.facts], "changed_by")
+        raise refused
     return created(outcome) if command.type == "create" else done(outcome)
 
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Final
 
-from jobplane.contracts.actors import HUMAN_KINDS
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.fleet import QueueActivity
 from jobplane.contracts.queries import OneKind, OneQueue
+from jobplane.gateway import people
 from jobplane.gateway.wiring import Gateway
 
 _NOTHING: Final = QueueActivity().model_dump()
@@ -65,9 +65,6 @@ def _show(activity: dict[str, Any] | None, queues: Iterable[dict[str, Any]]) -> 
 
 
 async def _name(gateway: Gateway, controls: Iterable[dict[str, Any]]) -> None:
-    """Fill in who paused and limited them; erased accounts have no name."""
+    """Fill in who paused and limited them."""
     deeds = [deed for control in controls for deed in (control.get("paused"), control.get("limits")) if deed]
-    people = {deed["by"]["id"] for deed in deeds if deed["by"]["kind"] in HUMAN_KINDS}
-    names = await gateway.accounts.names(people) if people else {}
-    for deed in deeds:
-        deed["by_name"] = names.get(deed["by"]["id"])
+    await people.name(gateway.accounts, deeds, "by")

@@ -3,13 +3,15 @@
 from typing import Annotated, Any, Final
 
 from fastapi import Query
-from pydantic import StringConstraints, ValidationError
+from pydantic import BeforeValidator, StringConstraints, ValidationError
 
 from jobplane.contracts.commands import KIND_PATTERN
 from jobplane.contracts.job_filter import FINGERPRINT_PATTERN, JobFilter, TagWanted, Text, conjoined
 from jobplane.contracts.jobs import JobStatus
 from jobplane.contracts.search_grammar import LONGEST_QUERY, NO_JOB, InvalidQuery, TokenError, parse
 from jobplane.contracts.subjects import QUEUE_PATTERN, WORKER_PATTERN
+from jobplane.gateway.accounts import Accounts
+from jobplane.gateway.origins import only_uuids
 from jobplane.gateway.problems import FieldError, Misread
 
 SEARCH_S: Final = 3.0
@@ -27,7 +29,8 @@ SearchQuery = Annotated[
         examples=['status:failed kind:image.* payload.user:42 error:"timed out" older:2h'],
     ),
 ]
-Statuses = Annotated[list[JobStatus], Query(description="Any of these.", max_length=5)]
+_Status = Annotated[JobStatus, BeforeValidator(lambda told: told.upper() if isinstance(told, str) else told)]
+Statuses = Annotated[list[_Status], Query(description="Any of these, in capitals or not.", max_length=5)]
 Queues = Annotated[
     list[Annotated[str, StringConstraints(pattern=QUEUE_PATTERN)]],
     Query(max_length=_MANY, description="In any of these queues."),
@@ -42,7 +45,7 @@ Workers = Annotated[
     Query(max_length=_MANY, description="Run by any of these workers, now or last."),
 ]
 Actors = Annotated[
-    list[Text], Query(max_length=_MANY, description="Any of these persons or tokens (ids) did something with it.")
+    list[Text], Query(max_length=_MANY, description="Any of these people did something with it (names, or ids).")
 ]
 Assets = Annotated[list[Text], Query(max_length=_MANY, description="Works on any of these files (ids).")]
 Fingerprints = Annotated[
@@ -82,6 +85,25 @@ def filter_of(query: str, *, loc: tuple[str, ...] = ("query", "q"), **given: Any
         raise Misread(
             "invalid_query", f"The query and the other parameters exclude each other: {error}.", []
         ) from error
+
+
+async def with_ids(accounts: Accounts, wanted: JobFilter) -> JobFilter:
+    """The filter with the ids of the people that it names: events and indexes know nobody's name.
+
+    Raises:
+        Misread: `invalid_query`: nobody has such a name.
+    """
+    ids = set(only_uuids(wanted.actor))
+    names = [actor for actor in wanted.actor if actor not in ids]
+    if not names:
+        return wanted
+    known = await accounts.ids(names)
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        detail = f"Nobody is called {unknown[:_SHOWN]}: name an account, or give an id as histories show it."
+        raise Misread("invalid_query", detail, [])
+    actors = dict.fromkeys(known.get(actor, actor) for actor in wanted.actor)
+    return wanted.model_copy(update={"actor": tuple(actors)})
 
 
 def _sentence(msg: str) -> str:

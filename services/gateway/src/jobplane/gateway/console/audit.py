@@ -11,7 +11,7 @@ from jobplane.gateway.console.failures import Screen
 from jobplane.gateway.console.filters import AuditView
 from jobplane.gateway.console.visitor import Visitor, frame
 from jobplane.gateway.routes.audit import entries
-from jobplane.gateway.wiring import Gateway, gateway_of
+from jobplane.gateway.wiring import gateway_of
 
 router: Final = APIRouter(route_class=Screen)
 PATH: Final = "/admin/audit"
@@ -22,7 +22,7 @@ async def audit(request: Request, caller: Visitor) -> Response:
     """The log, newest first."""
     view = AuditView.read(request.query_params)
     gateway = gateway_of(request)
-    asked = view.query(await _actor_id(gateway, view.actor))
+    asked = view.query(await gateway.accounts.id_of(view.actor) if view.actor else None)
     page = AuditPage.model_validate(await entries(gateway, caller, asked))
     values = {"view": view, "page": page, "audit_actions": list(AuditAction)}
     return rendering.html("audit.html", frame(request, caller, PATH) | values)
@@ -33,15 +33,7 @@ async def new_entries(request: Request, _caller: Visitor, after: Annotated[int, 
     """How many entries of this view came after position `after`, as a link that shows them; empty without any."""
     view = AuditView.read(request.query_params)
     gateway = gateway_of(request)
-    asked = view.query(await _actor_id(gateway, view.actor))
+    asked = view.query(await gateway.accounts.id_of(view.actor) if view.actor else None)
     page = await gateway.bus.ask("audit", "list", asked, AuditPage)
     count = sum(item.position > after for item in page.items)
     return rendering.html("parts/audit_new.html", {"view": view, "count": count, "more": count == view.limit})
-
-
-async def _actor_id(gateway: Gateway, name_or_id: str) -> str | None:
-    """People are found by their account's name, workers and the system by their own; ids work too."""
-    if not name_or_id:
-        return None
-    account = await gateway.accounts.by_name(name_or_id)
-    return account.id if account else name_or_id

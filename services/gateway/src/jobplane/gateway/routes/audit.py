@@ -20,8 +20,8 @@ _COMMAND: Final = "01920a3d-1200-7c00-9000-ba9876543210"
 _Actor = Annotated[
     _Text | None,
     Query(
-        description="What this account, token, worker or service did (its id).",
-        examples=["01920a3c-0000-7000-8000-000000000001"],
+        description="What this account, worker or service did (its name or its id).",
+        examples=["anna"],
     ),
 ]
 _Target = Annotated[
@@ -59,11 +59,12 @@ async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
     until: Until = None,
 ) -> Response:
     """Who did what to which job, when and why, newest first; refused attempts too. Addresses are for admins."""
+    gateway = gateway_of(request)
     asked = AuditQuery(
         limit=limit,
         cursor=cursor,
         action=action,
-        actor=actor,
+        actor=None if actor is None else await gateway.accounts.id_of(actor),
         target=target,
         outcome=outcome,
         command_id=command_id,
@@ -72,7 +73,7 @@ async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
         since=since,
         until=until,
     )
-    return ready(await entries(gateway_of(request), caller, asked))
+    return ready(await entries(gateway, caller, asked))
 
 
 async def entries(gateway: Gateway, caller: Caller, asked: AuditQuery) -> dict[str, Any]:

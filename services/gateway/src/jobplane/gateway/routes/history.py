@@ -9,6 +9,7 @@ from starlette.responses import Response
 from jobplane.contracts import queries
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import Attempts, History, JobView
+from jobplane.gateway import people
 from jobplane.gateway.answers import ONE_JOB, Instant, JobIdPath, PageCursor, ready
 from jobplane.gateway.auth import Viewer
 from jobplane.gateway.openapi import may_fail, shows
@@ -76,7 +77,10 @@ async def job_history(
 ) -> Response:
     """Every event of the job, oldest first, with who caused it, why, and what it changed."""
     asked = queries.OneJobHistory(job_id=JobId(str(job_id)), limit=limit, cursor=cursor)
-    return ready(await gateway_of(request).bus.ask_raw("jobs", "history", asked))
+    gateway = gateway_of(request)
+    history = await gateway.bus.ask_raw("jobs", "history", asked)
+    await people.name(gateway.accounts, history["items"])
+    return ready(history)
 
 
 @router.get(

@@ -43,6 +43,7 @@ from jobplane.gateway.searches import (
     Tags,
     Workers,
     filter_of,
+    with_ids,
 )
 from jobplane.gateway.views import Accepted
 from jobplane.gateway.wiring import gateway_of
@@ -117,8 +118,10 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
         asset=asset,
         fingerprint=fingerprint,
     )
+    gateway = gateway_of(request)
+    wanted = await with_ids(gateway.accounts, wanted)
     asked = queries.ListJobs(limit=limit, cursor=cursor, filter=wanted, sort=sort, indexed_to=indexed_to)
-    page = await gateway_of(request).bus.ask_raw("jobs", "list", asked, timeout_s=SEARCH_S)
+    page = await gateway.bus.ask_raw("jobs", "list", asked, timeout_s=SEARCH_S)
     for item in page["items"]:
         short(item)
     progress = {name: page.get(name) for name in ("next_cursor", "indexed_to", "behind")}

@@ -28,15 +28,16 @@ from jobplane.contracts.operations import (
     UndoOperation,
 )
 from jobplane.contracts.queries import ListItems, ListOperations, OneOperation
-from jobplane.gateway import commands
+from jobplane.gateway import commands, people
 from jobplane.gateway.answers import Limit, PageCursor, Reason, ready
 from jobplane.gateway.auth import Admin, Caller, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
-from jobplane.gateway.bulk_wishes import BulkWish, command_to_plan, command_to_run
+from jobplane.gateway.bulk_wishes import BulkWish, command_to_plan, command_to_run, filter_in
 from jobplane.gateway.commands import AgreedToCreate, Terms
 from jobplane.gateway.openapi import may_fail, shows
 from jobplane.gateway.problems import status_of
 from jobplane.gateway.routes.control import Why, WhyBody
+from jobplane.gateway.searches import with_ids
 from jobplane.gateway.views import Accepted
 from jobplane.gateway.wiring import gateway_of
 
@@ -122,7 +123,13 @@ async def bulk(
     Every job gets an outcome of its own; jobs that the action does not fit are skipped and say why. With `dry_run` the
     operation is only planned: look at it, then give its id as `plan`, or `POST …/run`.
     """
-    command = command_to_plan(wish) if wish.plan is None else command_to_run(wish)
+    command: PlanOperation | RunOperation
+    if wish.plan is None:
+        wanted = filter_in(wish)
+        known = None if wanted is None else await with_ids(gateway_of(request).accounts, wanted)
+        command = command_to_plan(wish, known)
+    else:
+        command = command_to_run(wish)
     return await _begin(request, caller, command, wish, wish.reason, agreed, plan_only=wish.dry_run)
 
 
@@ -136,7 +143,10 @@ async def operations(
 ) -> Response:
     """Newest first."""
     asked = ListOperations(limit=limit, cursor=cursor, status=status)
-    return ready(await gateway_of(request).bus.ask_raw("jobs", "operations", asked))
+    gateway = gateway_of(request)
+    page = await gateway.bus.ask_raw("jobs", "operations", asked)
+    await people.name(gateway.accounts, page["items"])
+    return ready(page)
 
 
 @router.get(
@@ -343,4 +353,7 @@ def _id_of(outcome: CommandOutcome, command: AnyOperationCommand) -> str:
 
 async def _view(request: Request, operation_id: str) -> dict[str, Any]:
     asked = OneOperation(operation_id=operation_id)
-    return await gateway_of(request).bus.ask_raw("jobs", "operation", asked)
+    gateway = gateway_of(request)
+    shown = await gateway.bus.ask_raw("jobs", "operation", asked)
+    await people.name(gateway.accounts, [shown])
+    return shown

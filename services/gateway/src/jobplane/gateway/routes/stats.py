@@ -17,6 +17,7 @@ from jobplane.gateway.searches import (
     SearchQuery,
     Statuses,
     filter_of,
+    with_ids,
 )
 from jobplane.gateway.wiring import gateway_of
 
@@ -40,6 +41,7 @@ async def count_jobs(
     indexed_to: IndexedTo = None,
 ) -> Response:
     """By status and queue alone always exact, else exact up to 10,000, and beyond that an `estimate`."""
-    wanted = filter_of(q, status=status, queue=queue, kind=kind)
+    gateway = gateway_of(request)
+    wanted = await with_ids(gateway.accounts, filter_of(q, status=status, queue=queue, kind=kind))
     asked = queries.CountJobs(filter=wanted, indexed_to=indexed_to)
-    return ready(await gateway_of(request).bus.ask_raw("jobs", "count", asked, timeout_s=SEARCH_S))
+    return ready(await gateway.bus.ask_raw("jobs", "count", asked, timeout_s=SEARCH_S))
