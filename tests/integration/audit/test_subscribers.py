@@ -16,7 +16,7 @@ from jobplane.chassis import dead_events
 from jobplane.chassis.bus import Connection
 from jobplane.chassis.dead_events import DeadEvents
 from jobplane.chassis.following import Following
-from jobplane.chassis.projection import Projection
+from jobplane.chassis.projection import Bury, Projection
 from jobplane.contracts.audit import AuditItem, AuditQuery
 from jobplane.contracts.envelope import EventRecord, event_headers
 from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
@@ -100,8 +100,8 @@ async def test_of_two_replicas_one_folds_and_the_other_takes_over(
 class Faulty(Recorder):
     """Fails once after the rows are written, before the checkpoint is."""
 
-    def __init__(self, dead: DeadEvents, fault: BaseException) -> None:
-        super().__init__(EVT_JOBS, dead)
+    def __init__(self, bury: Bury, fault: BaseException) -> None:
+        super().__init__(EVT_JOBS, bury)
         self.fault: BaseException | None = fault
         self.folded = 0
 
@@ -118,9 +118,9 @@ async def test_a_crash_between_rows_and_checkpoint_loses_and_doubles_nothing(
     pool: AsyncConnectionPool, reader: Connection, jobs_relay: Connection, fault: BaseException
 ) -> None:
     await publish(jobs_relay, EVT_JOBS, lifecycles(5))
-    dead = DeadEvents(reader, "audit", EVT_JOBS)
-    faulty = Faulty(dead, fault)
-    broken = Projection(pool, reader, EVT_JOBS, f"audit.{EVT_JOBS}", faulty.fold, bury=dead.bury)
+    bury = DeadEvents(reader, "audit", EVT_JOBS).bury
+    faulty = Faulty(bury, fault)
+    broken = Projection(pool, reader, EVT_JOBS, f"audit.{EVT_JOBS}", faulty.fold, bury=bury)
     broken.start()
     await eventually(lambda: faulty.folded == 1)
     await broken.stop()

@@ -18,14 +18,16 @@ from jobplane.chassis.bus import Connection
 from jobplane.chassis.dead_events import DeadEvents
 from jobplane.chassis.heartbeat import Heartbeat
 from jobplane.chassis.projection import Projection
+from jobplane.contracts.dead_letters import OneDeadEvent
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.fleet import MinuteRate
 from jobplane.contracts.topology import EVT_JOBS
 from jobplane.health import history
-from jobplane.health.subscribers import Counter, Listener, projection
+from jobplane.health.subscribers import Counter, Listener, projection, replay
 from tests.integration.health.conftest import Connect
 from tests.support.events import NOON, lifecycle, lifecycles, publish, split
-from tests.support.servers import Database
+from tests.support.journals import owner, record
+from tests.support.servers import Bus, Database
 from tests.support.waiting import eventually
 
 EVENTS = lifecycles(10)
@@ -47,7 +49,7 @@ async def test_any_batches_give_the_same_history(
 ) -> None:
     with psycopg.connect(database.admin_url, autocommit=True) as owner:
         owner.execute("TRUNCATE health.minute_rate")
-    counter = Counter(DeadEvents(reader, "health", EVT_JOBS))
+    counter = Counter(DeadEvents(reader, "health", EVT_JOBS).bury)
     for batch in split(EVENTS, sizes):
         async with pool.connection() as conn, conn.transaction():
             await counter.fold(conn, batch)
@@ -87,9 +89,9 @@ async def test_a_crash_between_rows_and_checkpoint_counts_nothing_twice(
     pool: AsyncConnectionPool, reader: Connection, connect: Connect
 ) -> None:
     await publish(await connect("jobs-relay"), EVT_JOBS, EVENTS)
-    dead = DeadEvents(reader, "health", EVT_JOBS)
-    faulty = Faulty(dead)
-    broken = Projection(pool, reader, EVT_JOBS, f"health.{EVT_JOBS}", faulty.fold, bury=dead.bury)
+    bury = DeadEvents(reader, "health", EVT_JOBS).bury
+    faulty = Faulty(bury)
+    broken = Projection(pool, reader, EVT_JOBS, f"health.{EVT_JOBS}", faulty.fold, bury=bury)
     broken.start()
     await eventually(lambda: faulty.folded == 1)
     await broken.stop()
@@ -112,6 +114,25 @@ async def test_an_event_that_cannot_be_counted_is_dead_lettered(
     assert [(minute.created, minute.started, minute.completed) for minute in await rates(pool)] == [(1, 0, 1)]
     async with pool.connection() as conn:
         assert await dead_events.count(conn) == 1
+
+
+async def test_what_could_not_be_counted_is_counted_once_when_it_is_replayed(
+    pool: AsyncConnectionPool, reader: Connection, connect: Connect, bus: Bus, database: Database
+) -> None:
+    events = [*lifecycle(1), *lifecycle(4, at=NOON + timedelta(minutes=2))]
+    made = projection(pool, reader)
+    made.start()
+    await publish(await connect("jobs-relay"), EVT_JOBS, [events[0], replace(events[1], data=b"{}"), *events[2:]])
+    await eventually(lambda: made.position == 6)
+    await record(database, "jobs", events)
+    async with owner(bus, database, EVT_JOBS):
+        wanted = OneDeadEvent(stream=EVT_JOBS, position=2)
+        answers = [await replay(pool, reader).replay(wanted) for _ in range(2)]
+    await made.stop()
+    assert [answer.missing for answer in answers] == [True, False]
+    assert [(minute.created, minute.started, minute.completed) for minute in await rates(pool)] == [(1, 1, 1)] * 2
+    async with pool.connection() as conn:
+        assert await dead_events.count(conn) == 0
 
 
 async def test_every_process_is_heard(reader: Connection, connect: Connect) -> None:

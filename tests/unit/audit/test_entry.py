@@ -20,7 +20,7 @@ from jobplane.contracts.ids import EventId
 from jobplane.contracts.job_events import JOB_EVENTS, CommandRefused
 from jobplane.contracts.operations import OPERATION_EVENTS
 from jobplane.contracts.queues import QUEUE_EVENTS
-from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS
+from jobplane.contracts.topology import EVT_ADMIN, EVT_JOBS, FOLDED
 
 JOB = "019aa000-0000-7000-8000-000000000001"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -65,6 +65,10 @@ def test_every_event_of_every_stream_has_exactly_one_action() -> None:
     audited = {event_type for types in AUDITED.values() for event_type in types}
     assert audited == set(ACTIONS)
     assert audited == {*JOB_EVENTS, *QUEUE_EVENTS, *OPERATION_EVENTS, *ADMIN_EVENTS, CommandRefused.TYPE}
+
+
+def test_every_stream_that_is_folded_has_its_events() -> None:
+    assert set(AUDITED) == set(FOLDED["audit"])
 
 
 def test_every_action_is_that_of_some_event() -> None:

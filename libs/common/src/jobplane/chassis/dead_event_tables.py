@@ -18,3 +18,8 @@ def create(op: Statements, role: str) -> None:
     )
     op.execute(f"REVOKE UPDATE, DELETE, TRUNCATE ON dead_event FROM {role}")
     op.execute(f"GRANT SELECT, INSERT ON dead_event TO {role}")
+
+
+def revivable(op: Statements, role: str) -> None:
+    """`role` may also strike out what it has read after all. An event struck out without that is found to be lost."""
+    op.execute(f"GRANT DELETE ON dead_event TO {role}")

@@ -63,6 +63,18 @@ async def ask(nc: Connection, stream: str, position: int, limit: int) -> Journal
     return await queries.ask(nc, owner, JOURNAL_PAGE, query, JournalPage, _TIMEOUT_S)
 
 
+async def one(nc: Connection, stream: str, position: int) -> Message | None:
+    """The event at a position, as a message of the stream; none if the journal has none there.
+
+    Raises:
+        Unavailable: the owner of the journal, or its database, is away.
+    """
+    events = (await ask(nc, stream, position - 1, 1)).events
+    if not events or events[0].position != position:
+        return None
+    return position, events[0].headers, events[0].data.encode()
+
+
 def between(page: JournalPage, position: int, first: int) -> list[Message]:
     """The page's events behind a position and before the first sequence of the stream, as messages of the stream.
 

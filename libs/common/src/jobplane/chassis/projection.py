@@ -41,6 +41,11 @@ class Fenced(JobplaneError):
     """Another reader moved the checkpoint."""
 
 
+def checkpoint_name(service: str, stream: str) -> str:
+    """What the projection of a stream by a service that only derives calls its checkpoint."""
+    return f"{service}.{stream}"
+
+
 class Projection:
     """Follows one stream from its checkpoint; of several replicas one reads, the others stand by.
 
@@ -207,7 +212,7 @@ class Projection:
         unreadable: list[tuple[int, bytes, str]] = []
         for sequence, headers, data in messages:
             try:
-                events.append(_event_at(sequence, headers, data))
+                events.append(event_at(sequence, headers, data))
             except InvalidMessage as error:
                 unreadable.append((sequence, data, str(error)))
         if unreadable and self._bury is None:
@@ -238,7 +243,12 @@ class Projection:
             await conn.execute("UPDATE checkpoint SET halted = %s WHERE name = %s", (reason, self._name))
 
 
-def _event_at(sequence: int, headers: dict[str, str] | None, data: bytes) -> EventRecord:
+def event_at(sequence: int, headers: dict[str, str] | None, data: bytes) -> EventRecord:
+    """The event that the message at a sequence carries.
+
+    Raises:
+        InvalidMessage: it is none, or belongs elsewhere.
+    """
     event = event_from_message(headers, data)
     if event.position != sequence:
         msg = f"an event that says it is {event.position} is at {sequence}"

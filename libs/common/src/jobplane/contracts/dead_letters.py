@@ -17,6 +17,9 @@ DEAD_STREAM: Final = "Jobplane-Dead-Stream"
 """Header of an event: the stream it stands in."""
 DEAD_POSITION: Final = "Jobplane-Dead-Position"
 
+REPLAY_EVENT: Final = "dead_event_replay"
+"""The name of the query that every service answers that may bury events."""
+
 MAX_SEQUENCE: Final = 2**63 - 1
 PART_PATTERN: Final = r"^[A-Za-z0-9_-]{1,64}$"
 """A word of a subject."""
@@ -41,6 +44,22 @@ class OneDeadLetter(Fact):
     seq: int = Field(ge=1, le=MAX_SEQUENCE)
 
 
+class OneDeadEvent(Fact):
+    """One event that a service could not read."""
+
+    stream: str = Field(pattern=PART_PATTERN)
+    """Where it stands."""
+    position: int = Field(ge=1, le=MAX_SEQUENCE)
+    """Where in it."""
+
+
+class DeadEventReplayed(OneDeadEvent):
+    """An event that the service has read: its rows do not lack it."""
+
+    missing: bool
+    """Whether they lacked it until now; otherwise nothing was done."""
+
+
 class DeadLetter(Fact):
     """Something that a service could not process."""
 
@@ -61,7 +80,7 @@ class DeadLetter(Fact):
     size_bytes: int
     """Of its body."""
     replayable: bool
-    """Whether it can be handed again to whoever could not process it."""
+    """Whether it can be handed again to whoever could not process it: a command that was kept whole, or an event."""
 
 
 class DeadLetterPage(Fact):
@@ -89,22 +108,22 @@ class DeadLetterDetail(DeadLetter):
 
 
 class DeadLetterReplayed(Fact):
-    """A dead letter that was handed over again, decided, and is gone from the queue."""
+    """A dead letter that was handed over again, decided or read, and is gone from the queue."""
 
     seq: int
     """Its number."""
-    command_id: CommandId
-    """The command in it: one that had been carried out before is not carried out again."""
+    command_id: CommandId | None = None
+    """The command in it: one that had been carried out before is not carried out again. None of an event."""
     status: Literal["done", "refused"]
-    """Whether the command was done."""
+    """Whether the command was done; an event that was read is `done`."""
     code: str | None = None
-    """Why it was refused, or `already_exists`."""
+    """Why it was refused, or `already_exists`; `already_read` of an event that the service had read before."""
     detail: str | None = None
     """The same for people."""
     job_id: JobId | None = None
-    """The job that it was about."""
+    """The job that a command was about."""
     position: int | None = None
-    """Position of the last event that it caused."""
+    """Position of the last event that the command caused; of an event, where it stands in its stream."""
 
 
 class DeadLetterDiscarded(Fact):

@@ -19,6 +19,7 @@ jobs.query.error    OneErrorGroup → ErrorGroupView
 jobs.query.operations  ListOperations → OperationPage  jobs.query.operation  OneOperation → OperationView
 jobs.query.operation_items  ListItems → OperationItems
 jobs.query.journal_page, gateway.query.journal_page  ReadJournal → JournalPage
+audit.query.dead_event_replay, health.query.dead_event_replay  OneDeadEvent → DeadEventReplayed
 """
 
 from enum import StrEnum

@@ -3,6 +3,7 @@
 Declared here only, created by their owner, compared at every start.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -21,6 +22,8 @@ EVT_ADMIN: Final = "EVT_ADMIN"
 EVT_HEALTH: Final = "EVT_HEALTH"
 DLQ: Final = "DLQ"
 EVENT_STREAMS: Final = (EVT_JOBS, EVT_ADMIN, EVT_HEALTH)
+FOLDED: Final[Mapping[str, tuple[str, ...]]] = {"audit": (EVT_JOBS, EVT_ADMIN), "health": (EVT_JOBS,)}
+"""By service: the streams whose events it makes its rows of, all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,11 @@ def _reads(*streams: str) -> tuple[str, ...]:
     )
 
 
+def _journals(service: str) -> tuple[str, ...]:
+    """Whom a service asks for the events that it makes its rows of, where their streams do not have them."""
+    return tuple(query(stream(name).owner, JOURNAL_PAGE) for name in FOLDED[service])
+
+
 def _relays(name: str, events: str) -> tuple[str, ...]:
     """What a relay may do: publish its journal's events, and look at the end of its stream."""
     return (
@@ -173,7 +181,7 @@ USERS: Final = (
         "audit-reader",
         publish=(
             *_reads(*EVENT_STREAMS),
-            *(query(stream(name).owner, JOURNAL_PAGE) for name in (EVT_JOBS, EVT_ADMIN)),
+            *_journals("audit"),
             "dlq.audit.*",
             "fleet.beat.audit.*",
         ),
@@ -190,7 +198,7 @@ USERS: Final = (
             "$JS.API.CONSUMER.INFO.CMD.jobs",
             "jobs.query.journal",
             "jobs.query.stats",
-            query("jobs", JOURNAL_PAGE),
+            *_journals("health"),
             "dlq.health.*",
             "fleet.beat.health.*",
         ),

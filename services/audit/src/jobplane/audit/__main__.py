@@ -4,13 +4,11 @@ import asyncio
 
 from jobplane.audit.handlers import Handlers
 from jobplane.audit.settings import AuditSettings
-from jobplane.audit.subscribers import projections
+from jobplane.audit.subscribers import SERVICE, projections, replay
 from jobplane.chassis import deriving, process, queries, settings
 from jobplane.chassis.following import Following
 from jobplane.chassis.queries import Broker
 from jobplane.contracts.audit import AuditQuery
-
-SERVICE = "audit"
 
 
 async def run(told: AuditSettings, stop: asyncio.Event) -> None:
@@ -19,6 +17,7 @@ async def run(told: AuditSettings, stop: asyncio.Event) -> None:
 
         def answer(broker: Broker) -> None:
             queries.serve(broker, SERVICE, "list", AuditQuery, Handlers(pool).list)
+            replay(pool, nc).answer(broker)
 
         async with deriving.serving(told, SERVICE, pool, nc, following, answer):
             await stop.wait()

@@ -7,14 +7,17 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.audit import audit_log
-from jobplane.audit.entry import AUDITED, AuditEntry, entries
+from jobplane.audit.entry import AuditEntry, entries
 from jobplane.chassis import metrics, tracing
 from jobplane.chassis.bus import Connection
+from jobplane.chassis.dead_event_replay import DeadEventReplay, stays_dead
 from jobplane.chassis.dead_events import DeadEvents
-from jobplane.chassis.projection import Projection
+from jobplane.chassis.projection import Bury, Projection, checkpoint_name
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import InvalidMessage
+from jobplane.contracts.topology import FOLDED
 
+SERVICE: Final = "audit"
 REST_S: Final = 0.09
 """Entries are at most so much older than their events: a transaction for each event would cost ten times as much."""
 
@@ -22,9 +25,9 @@ REST_S: Final = 0.09
 class Recorder:
     """Records the events of one stream as entries of the AuditLog."""
 
-    def __init__(self, stream: str, dead: DeadEvents) -> None:
+    def __init__(self, stream: str, bury: Bury) -> None:
         self._stream = stream
-        self._dead = dead
+        self._bury = bury
 
     async def fold(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> None:
         """Add the entries of these events in the caller's transaction; an event that means nothing is buried."""
@@ -38,7 +41,7 @@ class Recorder:
             try:
                 made.extend(recorded(event, self._stream))
             except InvalidMessage as error:
-                await self._dead.bury(conn, event.position, event.data, str(error))
+                await self._bury(conn, event.position, event.data, str(error))
         return made
 
 
@@ -50,8 +53,14 @@ def _traced_entries(event: EventRecord, stream: str) -> list[AuditEntry]:
 def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projection]:
     """One projection per audited stream, by stream."""
     made: dict[str, Projection] = {}
-    for stream in AUDITED:
-        dead = DeadEvents(nc, "audit", stream)
-        fold = Recorder(stream, dead).fold
-        made[stream] = Projection(pool, nc, stream, f"audit.{stream}", fold, bury=dead.bury, rest_s=REST_S)
+    for stream in FOLDED[SERVICE]:
+        bury = DeadEvents(nc, SERVICE, stream).bury
+        fold, name = Recorder(stream, bury).fold, checkpoint_name(SERVICE, stream)
+        made[stream] = Projection(pool, nc, stream, name, fold, bury=bury, rest_s=REST_S)
     return made
+
+
+def replay(pool: AsyncConnectionPool, nc: Connection) -> DeadEventReplay:
+    """Records after all what had been buried; it then stands at the end of the log, with the time of its event."""
+    folds = {stream: Recorder(stream, stays_dead).fold for stream in FOLDED[SERVICE]}
+    return DeadEventReplay(pool, nc, SERVICE, folds)

@@ -15,9 +15,8 @@ from jobplane.health import history
 from jobplane.health.checkup import Checkup
 from jobplane.health.handlers import Handlers
 from jobplane.health.settings import HealthSettings
-from jobplane.health.subscribers import Listener, projection
+from jobplane.health.subscribers import SERVICE, Listener, projection, replay
 
-SERVICE = "health"
 _PRUNE_EVERY_S = 3600
 
 
@@ -40,6 +39,7 @@ async def run(told: HealthSettings, stop: asyncio.Event) -> None:
             handlers = Handlers(pool, listener, checkup)
             queries.serve(broker, SERVICE, "detailed", Nothing, handlers.detailed)
             queries.serve(broker, SERVICE, "queues", Nothing, handlers.queues)
+            replay(pool, nc).answer(broker)
 
         async with deriving.serving(told, SERVICE, pool, nc, following, answer):
             await stop.wait()

@@ -115,7 +115,7 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "projection.dead_events": Rule(
         "Events that the service could not read and put into the dead-letter queue",
-        "Its view lacks them: find out who wrote them, mend the reader and rebuild",
+        "Its view lacks them: replay their dead letters, those that it is too old for after its upgrade",
         warn=1,
     ),
     "queue.oldest": Rule(

@@ -11,8 +11,9 @@ from pydantic import ValidationError
 
 from jobplane.chassis import clock, metrics
 from jobplane.chassis.bus import Connection
+from jobplane.chassis.dead_event_replay import DeadEventReplay, stays_dead
 from jobplane.chassis.dead_events import DeadEvents
-from jobplane.chassis.projection import Projection
+from jobplane.chassis.projection import Bury, Projection, checkpoint_name
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import InvalidMessage
 from jobplane.contracts.fleet import Heartbeat
@@ -22,6 +23,7 @@ from jobplane.health import fleet, history, throughput
 
 log = structlog.get_logger()
 
+SERVICE: Final = "health"
 REST_S: Final = 1.0
 """Counts are at most so much older than what they count: the same few rows are not written for every event."""
 
@@ -29,8 +31,8 @@ REST_S: Final = 1.0
 class Counter:
     """Counts the events of `EVT_JOBS` per minute, queue and kind."""
 
-    def __init__(self, dead: DeadEvents) -> None:
-        self._dead = dead
+    def __init__(self, bury: Bury) -> None:
+        self._bury = bury
 
     async def fold(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> None:
         """Add these events in the caller's transaction; one whose body cannot be read is buried."""
@@ -41,15 +43,20 @@ class Counter:
             try:
                 counted.append((throughput.cell_of(event), event.type))
             except InvalidMessage as error:
-                await self._dead.bury(conn, event.position, event.data, str(error))
+                await self._bury(conn, event.position, event.data, str(error))
         with metrics.batch("health", len(counted)):
             await history.add(conn, throughput.tally(counted))
 
 
 def projection(pool: AsyncConnectionPool, nc: Connection) -> Projection:
     """The projection that keeps the history."""
-    dead = DeadEvents(nc, "health", EVT_JOBS)
-    return Projection(pool, nc, EVT_JOBS, f"health.{EVT_JOBS}", Counter(dead).fold, bury=dead.bury, rest_s=REST_S)
+    bury, name = DeadEvents(nc, SERVICE, EVT_JOBS).bury, checkpoint_name(SERVICE, EVT_JOBS)
+    return Projection(pool, nc, EVT_JOBS, name, Counter(bury).fold, bury=bury, rest_s=REST_S)
+
+
+def replay(pool: AsyncConnectionPool, nc: Connection) -> DeadEventReplay:
+    """Counts after all what had been buried, in the minute of the event; a minute that is too old is pruned again."""
+    return DeadEventReplay(pool, nc, SERVICE, {EVT_JOBS: Counter(stays_dead).fold})
 
 
 class Listener:
