@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from pydantic_core import from_json
 
 from jobplane.contracts.actors import Role
 from tests.integration.gateway.conftest import Running, code_of
@@ -22,6 +23,14 @@ LETTER = {
     "truncated": False,
     "command_id": "01920a3d-1200-7c00-9000-ba9876543210",
 }
+EVENT = LETTER | {
+    "service": "audit",
+    "what": "EVT_JOBS",
+    "subject": None,
+    "position": 4711,
+    "command_id": None,
+}
+REPLAY = "audit.query.dead_event_replay"
 REPLAYED = {"seq": 17, "command_id": LETTER["command_id"], "status": "done", "position": 9}
 
 
@@ -30,7 +39,7 @@ def answers(gateway: Running, **by_name: Any) -> None:
 
 
 def asked(gateway: Running) -> list[str]:
-    return [subject for subject, _ in gateway.jobs.asked if "dead_letter" in subject]
+    return [subject for subject, _ in gateway.jobs.asked if "dead_" in subject]
 
 
 def problem(code: str) -> dict[str, Any]:
@@ -109,9 +118,64 @@ async def test_a_letter_that_is_gone_is_not_found_and_nothing_is_recorded_as_don
     )
 
 
-async def test_an_event_is_not_replayed_but_may_be_discarded(gateway: Running) -> None:
-    event = LETTER | {"service": "audit", "what": "EVT_JOBS", "subject": None, "position": 4711, "replayable": False}
-    answers(gateway, **{"": event, "_discard": {"seq": 17}})
+@pytest.mark.parametrize(
+    ("missing", "code", "says"), [(True, None, "has read event 4711"), (False, "already_read", "had already read")]
+)
+async def test_an_event_is_read_by_its_service_then_its_letter_goes(
+    gateway: Running, missing: bool, code: str | None, says: str
+) -> None:
+    read = {"stream": "EVT_JOBS", "position": 4711, "missing": missing}
+    gateway.jobs.answers[REPLAY] = read
+    answers(gateway, **{"": EVENT, "_discard": {"seq": 17}})
+    answer = await (await gateway.bearer()).post(f"{DLQ}/17/replay", json={"reason": "the code is mended"})
+    told = answer.json()
+    assert (answer.status_code, told["status"], told["code"], told["position"]) == (200, "done", code, 4711)
+    assert (told["command_id"], says in told["detail"]) == (None, True)
+    assert asked(gateway) == ["jobs.query.dead_letter", REPLAY, "jobs.query.dead_letter_discard"]
+    [wanted] = [from_json(body) for subject, body in gateway.jobs.asked if subject == REPLAY]
+    assert wanted == {"stream": "EVT_JOBS", "position": 4711}
+    [event] = await gateway.recorded("dlq.replayed.v1")
+    assert (event["seq"], event["service"], event["what"], event["position"]) == (17, "audit", "EVT_JOBS", 4711)
+
+
+@pytest.mark.parametrize("code", ["not_replayable", "still_unreadable", "replay_failed"])
+async def test_an_event_that_its_service_refuses_stays(gateway: Running, code: str) -> None:
+    gateway.jobs.answers[REPLAY] = problem(code)
+    answers(gateway, **{"": EVENT})
+    answer = await (await gateway.bearer()).post(f"{DLQ}/17/replay")
+    assert (answer.status_code, code_of(answer)) == (409, code)
+    assert asked(gateway) == ["jobs.query.dead_letter", REPLAY]
+    assert len(await gateway.recorded("dlq.replayed.v1")) == 1
+    [refusal] = await gateway.recorded("command.refused.v1")
+    assert refusal["code"] == code
+
+
+@pytest.mark.parametrize("away", [REPLAY, "jobs.query.dead_letter_discard"])
+async def test_an_event_stays_while_a_service_is_away_and_is_replayed_later(gateway: Running, away: str) -> None:
+    gateway.jobs.answers[REPLAY] = {"stream": "EVT_JOBS", "position": 4711, "missing": False}
+    answers(gateway, **{"": EVENT, "_discard": {"seq": 17}})
+    ok = gateway.jobs.answers[away]
+    gateway.jobs.answers[away] = {"problem": {"code": "unavailable", "detail": "Away.", "facts": {"retry_after_s": 2}}}
+    admin = await gateway.bearer()
+    answer = await admin.post(f"{DLQ}/17/replay")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert asked(gateway)[-1] == away
+    gateway.jobs.answers[away] = ok
+    assert (await admin.post(f"{DLQ}/17/replay")).status_code == 200
+    assert asked(gateway)[-1] == "jobs.query.dead_letter_discard"
+
+
+async def test_an_event_that_somebody_else_replays_at_the_same_time_is_replayed(gateway: Running) -> None:
+    gateway.jobs.answers[REPLAY] = {"stream": "EVT_JOBS", "position": 4711, "missing": False}
+    answers(gateway, **{"": EVENT, "_discard": problem("dead_letter_not_found")})
+    answer = await (await gateway.bearer()).post(f"{DLQ}/17/replay")
+    assert (answer.status_code, answer.json()["code"]) == (200, "already_read")
+    assert await gateway.recorded("command.refused.v1") == []
+
+
+async def test_what_says_neither_is_not_replayed_but_may_be_discarded(gateway: Running) -> None:
+    odd = EVENT | {"service": "worker", "replayable": False}
+    answers(gateway, **{"": odd, "_discard": {"seq": 17}})
     admin = await gateway.bearer()
     answer = await admin.post(f"{DLQ}/17/replay")
     assert (answer.status_code, code_of(answer)) == (409, "not_replayable")

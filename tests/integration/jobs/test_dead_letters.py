@@ -212,6 +212,33 @@ async def test_a_letter_of_another_service_is_no_command_whatever_it_says(
     assert (await detail(driver, seq)).replayable is False
 
 
+@pytest.mark.parametrize(
+    ("where", "stream", "position", "replayable"),
+    [
+        ("dlq.audit.EVT_JOBS", "EVT_JOBS", "4711", True),
+        ("dlq.audit.EVT_ADMIN", "EVT_ADMIN", "1", True),
+        ("dlq.health.EVT_JOBS", "EVT_JOBS", "4711", True),
+        ("dlq.health.EVT_ADMIN", "EVT_ADMIN", "4711", False),
+        ("dlq.jobs.EVT_JOBS", "EVT_JOBS", "4711", False),
+        ("dlq.audit.EVT_JOBS", "EVT_ADMIN", "4711", False),
+        ("dlq.audit.EVT_JOBS", "EVT_JOBS", "0", False),
+        ("dlq.audit.EVT_JOBS", "EVT_JOBS", "-1", False),
+        ("dlq.audit.EVT_JOBS", "EVT_JOBS", "9223372036854775808", False),
+        ("dlq.audit.EVT_JOBS", "EVT_JOBS", "", False),
+    ],
+)
+async def test_an_event_is_replayable_by_whoever_reads_its_stream_and_says_where_it_stands(
+    driver: Driver, anybody: Connection, where: str, stream: str, position: str, replayable: bool
+) -> None:
+    placed = {"Jobplane-Dead-Stream": stream, "Jobplane-Dead-Position": position}
+    seq = await bury(anybody, b"{}", where, None, **placed)
+    assert (await detail(driver, seq)).replayable is replayable
+    with pytest.raises(Refused) as refusal:
+        await replay(driver, seq)  # that is not the jobs service
+    assert refusal.value.code == "not_replayable"
+    await discard(driver, seq)
+
+
 @pytest.mark.parametrize("body", [b"", b"noise", b"{}", b'{"a":' * 5000])
 async def test_noise_stays_until_it_is_discarded(driver: Driver, anybody: Connection, body: bytes) -> None:
     seq = await bury(anybody, body)

@@ -1,16 +1,20 @@
-"""What admins do with dead letters: recorded first, then done by the jobs service, which owns their queue."""
+"""What admins do with dead letters: recorded first, then done by the service whose matter it is."""
 
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 
 from jobplane.chassis.ids import new_id
 from jobplane.contracts import admin_events
-from jobplane.contracts.dead_letters import OneDeadLetter
+from jobplane.contracts.dead_letters import REPLAY_EVENT, DeadLetterReplayed, OneDeadEvent, OneDeadLetter
 from jobplane.contracts.errors import Refused
 from jobplane.gateway.admin_log import Entry
 from jobplane.gateway.auth import Caller, record_refusal
 from jobplane.gateway.wiring import Gateway, gateway_of
+
+_COMMAND: Final = "command"
+_READ_S: Final = 10.0
+"""The service has to ask the owner of the journal first."""
 
 
 async def inspect(request: Request, caller: Caller, seq: int) -> dict[str, Any]:
@@ -26,12 +30,12 @@ async def inspect(request: Request, caller: Caller, seq: int) -> dict[str, Any]:
 
 
 async def replay(request: Request, caller: Caller, seq: int, reason: str | None) -> dict[str, Any]:
-    """Have a command decided once more; gives a `DeadLetterReplayed`.
+    """Have a command decided once more, or an event read; gives a `DeadLetterReplayed`.
 
     Raises:
         Refused: `dead_letter_not_found`, `not_replayable`, `still_unreadable`, `replay_failed`; recorded, too.
     """
-    return await _done(request, caller, seq, reason, admin_events.DeadLetterReplayed, "dead_letter_replay")
+    return await _done(request, caller, seq, reason, admin_events.DeadLetterReplayed)
 
 
 async def discard(request: Request, caller: Caller, seq: int, reason: str | None) -> dict[str, Any]:
@@ -40,7 +44,7 @@ async def discard(request: Request, caller: Caller, seq: int, reason: str | None
     Raises:
         Refused: `dead_letter_not_found`; recorded, too.
     """
-    return await _done(request, caller, seq, reason, admin_events.DeadLetterDiscarded, "dead_letter_discard")
+    return await _done(request, caller, seq, reason, admin_events.DeadLetterDiscarded)
 
 
 async def _done(
@@ -49,7 +53,6 @@ async def _done(
     seq: int,
     reason: str | None,
     event: type[admin_events.DeadLetterReplayed | admin_events.DeadLetterDiscarded],
-    query: str,
 ) -> dict[str, Any]:
     gateway, letter = gateway_of(request), OneDeadLetter(seq=seq)
     try:
@@ -57,17 +60,41 @@ async def _done(
         if event is admin_events.DeadLetterReplayed:
             _require_replayable(found)
         await _record(gateway, caller, event.model_validate(found), reason)
-        return await gateway.bus.ask_raw("jobs", query, letter)
+        if event is admin_events.DeadLetterDiscarded:
+            return await gateway.bus.ask_raw("jobs", "dead_letter_discard", letter)
+        if found["what"] == _COMMAND:
+            return await gateway.bus.ask_raw("jobs", "dead_letter_replay", letter)
+        return await _read(gateway, found)
     except Refused as refusal:
         await record_refusal(request, refusal.code, caller.actor)
         raise
 
 
+async def _read(gateway: Gateway, letter: dict[str, Any]) -> dict[str, Any]:
+    """Have an event read by the service that could not, then its letter deleted. Cut off between: safe to repeat."""
+    service, seq = letter["service"], letter["seq"]
+    wanted = OneDeadEvent(stream=letter["what"], position=letter["position"])
+    read = await gateway.bus.ask_raw(service, REPLAY_EVENT, wanted, timeout_s=_READ_S)
+    try:
+        await gateway.bus.ask_raw("jobs", "dead_letter_discard", OneDeadLetter(seq=seq))
+    except Refused as refusal:
+        if refusal.code != "dead_letter_not_found":  # somebody else replayed it at the same time
+            raise
+    missing = read["missing"]
+    return DeadLetterReplayed(
+        seq=seq,
+        status="done",
+        code=None if missing else "already_read",
+        detail=f"The {service} service {'has read' if missing else 'had already read'} event {wanted.position}.",
+        position=wanted.position,
+    ).model_dump(mode="json")
+
+
 def _require_replayable(letter: dict[str, Any]) -> None:
     if not letter["replayable"]:
         detail = (
-            "Only commands can be replayed. The journal keeps this event; the rows of the service that could "
-            "not read it lack it, and to discard this copy does not change them."
+            "It holds neither a whole command nor tells which event of which stream could not be read: look at it, "
+            "mend its sender, and discard it."
         )
         raise Refused("not_replayable", detail, {"seq": letter["seq"]})
 

@@ -99,6 +99,14 @@ _DEAD_LETTER: Final[dict[str, Any]] = {
     "size_bytes": 512,
     "replayable": True,
 }
+_DEAD_EVENT: Final[dict[str, Any]] = _DEAD_LETTER | {
+    "seq": 16,
+    "service": "audit",
+    "what": "EVT_JOBS",
+    "reason": "unknown event type job.moved.v1",
+    "subject": None,
+    "position": 4711,
+}
 _ACTOR: Final[dict[str, Any]] = {"id": _ACCOUNT_ID, "kind": "user", "role": "ADMIN", "origin": None}
 _OPERATION_IN_LIST: Final[dict[str, Any]] = {
     "id": "01920a40-0000-7000-8000-00000000b01c",
@@ -274,7 +282,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
         ],
         "next_cursor": "NTEyMA",
     },
-    "DeadLetterPage": {"items": [_DEAD_LETTER], "next_cursor": "bDE3"},
+    "DeadLetterPage": {"items": [_DEAD_LETTER, _DEAD_EVENT], "next_cursor": "bDE2"},
     "DeadLetterDetail": _DEAD_LETTER
     | {
         "headers": {

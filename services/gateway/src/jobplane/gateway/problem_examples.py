@@ -36,7 +36,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "already_paused": "It is paused already: resume it first, or leave it as it is.",
     "not_paused": "It is not paused: there is nothing to resume.",
     "command_expired": "The command was not decided in time: look at the job, then send it again.",
-    "not_replayable": "Only commands can be replayed. The journal keeps this event.",
+    "not_replayable": "It holds no whole command, and names no event that could not be read.",
     "still_unreadable": "It still cannot be read: mend the sender and have it sent anew, or discard this one.",
     "replay_failed": "It failed again and stays: the log of the jobs service says why.",
     "version_conflict": "The job has changed since you looked at it: look again, then decide.",

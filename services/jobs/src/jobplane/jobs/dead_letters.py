@@ -20,6 +20,7 @@ from jobplane.contracts.dead_letters import (
     DEAD_POSITION,
     DEAD_REASON,
     DEAD_SIZE,
+    DEAD_STREAM,
     DEAD_SUBJECT,
     MAX_SEQUENCE,
     DeadLetter,
@@ -34,7 +35,7 @@ from jobplane.contracts.envelope import REPLY_TO, CommandMessage, CommandOutcome
 from jobplane.contracts.errors import InvalidMessage, Refused, Unavailable
 from jobplane.contracts.ids import CommandId
 from jobplane.contracts.subjects import dead_letter
-from jobplane.contracts.topology import DLQ
+from jobplane.contracts.topology import DLQ, FOLDED
 from jobplane.jobs.redaction import BY_DEFAULT, MARK, Redaction
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ _LONGEST_SUBJECT: Final = 300
 _LONGEST_REASON: Final = 1000
 _DEEPEST: Final = 100
 _AGAIN: Final = timedelta(hours=1)
-_POSITION: Final = re.compile(r"[0-9]{1,18}")
+_POSITION: Final = re.compile(r"[1-9][0-9]{0,17}")
 _CURSOR: Final = re.compile(r"l([1-9][0-9]{0,18})")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -124,7 +125,7 @@ class DeadLetters:
         """
         async with self._opened() as letters:
             letter = await _found(letters, query.seq)
-            if not _replayable(letter):
+            if not _is_command(letter):
                 raise _not_replayable(letter)
             outcome = await self._again(letter)
             await letters.delete(query.seq)
@@ -177,15 +178,19 @@ def _gone(sequence: int) -> Refused:
 
 
 def _not_replayable(letter: Letter) -> Refused:
-    detail = (
-        "Only commands can be replayed. The journal keeps this event; the rows of the service that could "
-        "not read it lack it, and to discard this copy does not change them."
-    )
+    detail = "It holds no whole command that was sent to the jobs service."
     return Refused("not_replayable", detail, {"seq": letter.sequence})
 
 
-def _replayable(letter: Letter) -> bool:
+def _is_command(letter: Letter) -> bool:
+    """Whether it can be decided here."""
     return letter.subject == OURS and DEAD_SUBJECT in letter.headers and DEAD_SIZE not in letter.headers
+
+
+def _is_event(letter: Letter, service: str, what: str) -> bool:
+    """Whether the service that buried it can read it anew."""
+    placed = _POSITION.fullmatch(letter.headers.get(DEAD_POSITION, "")) is not None
+    return placed and letter.headers.get(DEAD_STREAM) == what and what in FOLDED.get(service, ())
 
 
 def _renewed(body: bytes) -> bytes:
@@ -236,7 +241,7 @@ def _facts(letter: Letter, redaction: Redaction) -> Mapping[str, Any]:
         "subject": None if subject is None else subject[:_LONGEST_SUBJECT],
         "position": int(position) if _POSITION.fullmatch(position) else None,
         "size_bytes": letter.size_bytes,
-        "replayable": _replayable(letter),
+        "replayable": _is_command(letter) or _is_event(letter, service, what),
     }
 
 

@@ -65,10 +65,11 @@ async def inspect_dead_letter(request: Request, caller: Admin, dead_letter: Sequ
     summary="Replay a dead letter",
 )
 async def replay_dead_letter(request: Request, caller: Admin, dead_letter: Sequence, why: WhyBody) -> Response:
-    """Have a command decided now, as if it had just come from whoever sent it; what is decided leaves the queue.
+    """Have a command decided now, as if it had just come from its sender, or an event read by who could not read it.
 
-    `status` says whether it was done or refused. What still cannot be read, or fails again, stays. Safe to repeat: a
-    command is never carried out twice. Events cannot be replayed.
+    `status` says whether a command was done or refused; an event is read from its journal, and the rows that lack it
+    are made. Either leaves the queue then. What still cannot be read, or fails again, stays. Safe to repeat: a command
+    is never carried out twice, nor an event counted or recorded twice.
     """
     return ready(await dead_letters.replay(request, caller, dead_letter, why.reason))
 
