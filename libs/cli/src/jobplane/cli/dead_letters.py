@@ -38,7 +38,7 @@ def list_(
     if not page["items"]:
         typer.echo("No dead letters.")
     else:
-        output.table(["N", "AGE", "SERVICE", "WHAT", "REPLAYABLE", "SUBJECT", "REASON"], map(_row, page["items"]))
+        output.table(["N", "AGE", "SERVICE", "WHAT", "REPLAYABLE", "WHERE", "REASON"], map(_row, page["items"]))
     if page.get("next_cursor"):
         typer.echo(f"more: --cursor {page['next_cursor']}")
 
@@ -73,7 +73,7 @@ def replay(
     username: UsernameOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Have commands decided now; what is decided leaves the queue, what cannot be stays."""
+    """Have commands decided and events read now; what is dealt with leaves the queue, what cannot be stays."""
     asking.agree(f"replay {len(numbers)} dead letters", len(numbers), yes=yes)
     _each("replay", numbers, reason, target.find(data, url, username), as_json=json_)
 
@@ -119,7 +119,8 @@ def _each(verb: str, numbers: list[int], reason: str | None, where: Target, *, a
 
 def _row(letter: dict[str, Any]) -> list[str]:
     seen = [str(letter["seq"]), output.age(letter["at"]), letter["service"], letter["what"]]
-    return [*seen, "yes" if letter["replayable"] else "no", letter.get("subject") or "", letter["reason"][:80]]
+    where = letter.get("subject") or (f"position {letter['position']}" if letter.get("position") else "")
+    return [*seen, "yes" if letter["replayable"] else "no", where, letter["reason"][:80]]
 
 
 def _outcome(verb: str, answer: dict[str, Any]) -> list[str]:

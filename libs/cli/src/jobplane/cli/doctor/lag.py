@@ -74,7 +74,7 @@ async def _projections(servers: Servers, service: str, ends: dict[str, int | Non
     ]
     if dead[0]:
         says = f"{dead[0]:,} events could not be read and are missing from its views"
-        advice = "Read them in the dead-letter queue (Jobplane-Dead-Reason), and mend their cause."
+        advice = f"`jobplane dlq list --service {service}` says why; mend the cause, then replay them."
         found.append(_AREA.warning(f"dead events of {service}", says, advice))
     return found
 
@@ -118,5 +118,6 @@ def dead_letters(count: int) -> Finding:
     """Messages that nobody could read."""
     if count:
         says = f"{count:,} messages are in the dead-letter queue"
-        return _AREA.warning("dead letters", says, "Read their Jobplane-Dead-Reason, and mend the sender.")
+        advice = "`jobplane dlq list` says why; mend the sender or the code, then replay or discard them."
+        return _AREA.warning("dead letters", says, advice)
     return _AREA.ok("dead letters", "none")
