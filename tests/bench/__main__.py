@@ -37,9 +37,11 @@ def main() -> None:
 
 def _measured(arguments: argparse.Namespace) -> Run:
     """All that was to be measured, and what the file had already; written after each bench, so nothing is lost."""
-    benches = suite.chosen(arguments.only, peers=arguments.peers)
-    if not benches:
-        sys.exit(f"nothing is called {' or '.join(arguments.only)}: {', '.join(b.name for b in suite.BENCHES)}")
+    try:
+        benches = suite.chosen(arguments.only, peers=arguments.peers)
+    except LookupError as error:
+        there_are = ", ".join(bench.name for bench in suite.chosen([], peers=True))
+        sys.exit(f"nothing is called {error.args[0]}: there are {there_are}")
     status = Console(stderr=True, highlight=False)
     site, scale = Site(arguments.peer_python), Scale(arguments.quick, arguments.repetitions)
     older = Run.read(arguments.json) if arguments.json and arguments.json.exists() else None

@@ -57,10 +57,14 @@ def chosen(only: Sequence[str], *, peers: bool) -> list[Bench]:
     """Those to run, in order; all of ours where none is named, and the peers with `peers`.
 
     The disk and the loop are measured with whatever is named: without them two runs cannot be compared.
+
+    Raises:
+        LookupError: nothing is called so; its argument is the word.
     """
     everything = [*BENCHES, *(Bench(f"peer.{peer.name}", peer.measure) for peer in PEERS)]
     if only:
-        meant = {name for word in only for name in _meant(word, [bench.name for bench in everything])}
+        names = [bench.name for bench in everything]
+        meant = {name for word in only for name in _meant(word, names)}
         named = [bench for bench in everything if bench.name in meant]
         return [*(bench for bench in everything[:1] if named and bench not in named), *named]
     return everything if peers else list(BENCHES)
@@ -70,7 +74,10 @@ def _meant(word: str, names: Sequence[str]) -> list[str]:
     """The names that a word is, or begins, or that it names a figure of; plurals are understood."""
     words = (word, word.removesuffix("s"))
     whole = [name for name in names if f"{name}.".startswith(tuple(f"{one}." for one in words))]
-    return whole or [name for name in names if name.startswith(words) or word.startswith(f"{name}.")]
+    found = whole or [name for name in names if name.startswith(words) or word.startswith(f"{name}.")]
+    if not found:
+        raise LookupError(word)
+    return found
 
 
 def run(benches: Sequence[Bench], site: Site, scale: Scale, told: Callable[[str], None]) -> Iterator[Run]:

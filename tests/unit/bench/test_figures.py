@@ -101,4 +101,5 @@ def test_a_bench_is_chosen_by_the_beginning_of_its_name() -> None:
     assert not [bench for bench in suite.chosen([], peers=False) if bench.name.startswith("peer.")]
     assert [bench.name for bench in suite.chosen(["start"], peers=True)] == ["raw.disk", "start"]
     assert [bench.name for bench in suite.chosen(["startup"], peers=True)] == ["raw.disk", "startup"]
-    assert suite.chosen(["nothing"], peers=True) == []
+    with pytest.raises(LookupError, match="nothing"):
+        suite.chosen(["lifecycle", "nothing"], peers=True)
