@@ -16,7 +16,7 @@ from tests.support.waiting import eventually
 
 _PATIENCE_S = 120
 _FORGET = (
-    "TRUNCATE audit.audit_log, audit.audit_hour",
+    "TRUNCATE audit.audit_log, audit.audit_hour, audit.audit_late",
     "UPDATE audit.audit_head SET position = 0",
     "UPDATE audit.checkpoint SET position = 0",
 )

@@ -40,7 +40,7 @@ async def rows(pool: AsyncConnectionPool) -> list[tuple[Any, ...]]:
 
 def empty(database: Database) -> None:
     with psycopg.connect(database.admin_url, autocommit=True) as conn:
-        conn.execute("TRUNCATE audit.audit_log, audit.audit_hour")
+        conn.execute("TRUNCATE audit.audit_log, audit.audit_hour, audit.audit_late")
         conn.execute("UPDATE audit.audit_head SET position = 0")
 
 

@@ -32,9 +32,9 @@ REFUSAL = record(len(JOBS) + 1, CommandRefused(command="retry", code="job_not_fa
 LOGINS = [login(1), login(2, at=LATER + timedelta(minutes=59))]
 
 
-async def add(pool: AsyncConnectionPool, events: list[EventRecord], source: str) -> None:
+async def add(pool: AsyncConnectionPool, events: list[EventRecord], source: str, *, late: bool = False) -> None:
     async with pool.connection() as conn, conn.transaction():
-        await audit_log.append(conn, [entry(event, source) for event in events])
+        await audit_log.append(conn, [entry(event, source) for event in events], late=late)
 
 
 @pytest.fixture
@@ -173,6 +173,8 @@ async def long_log(pool: AsyncConnectionPool) -> AsyncConnectionPool:
             """
         )
         await conn.execute("INSERT INTO audit_hour VALUES (%s, 1001, 31000)", (NOON + timedelta(days=1),))
+        await conn.execute("UPDATE audit_head SET position = 31000")
+    await add(pool, lifecycles(1, first=602), EVT_JOBS, late=True)  # an old event that was read only now
     return pool
 
 

@@ -42,6 +42,10 @@ SELECT source_position, index FROM audit_log
 WHERE source = %(source)s AND source_position BETWEEN %(first)s AND %(last)s
 """
 
+_NOTE_LATE: Final[LiteralString] = """
+INSERT INTO audit_late (position, at) SELECT * FROM unnest(%(positions)s::bigint[], %(instants)s::timestamptz[])
+"""
+
 _COVERED: Final[LiteralString] = """
 SELECT (SELECT count(DISTINCT source_position) FROM audit_log WHERE source = %(source)s::audit_source)
      + (SELECT count(*) FROM dead_event WHERE stream = %(source)s::text)
@@ -53,22 +57,27 @@ _HOUR: Final = timedelta(hours=1)
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
-async def append(conn: AsyncConnection[Any], entries: Sequence[AuditEntry]) -> int:
+async def append(conn: AsyncConnection[Any], entries: Sequence[AuditEntry], *, late: bool = False) -> int:
     """Add entries of one source, in order, in the caller's transaction; returns how many were new.
 
-    What the log has already stays as it is, so adding an entry again changes nothing.
+    What the log has already stays as it is, so adding an entry again changes nothing. Those whose time may be long over
+    are `late`, and noted one by one: as positions of their hour they would make a search of that hour walk through all
+    that was recorded since.
     """
     if not entries:
         return 0
-    first = await _take(conn, entries)
+    first = await _take(conn, entries, late=late)
     if first is None:
         entries = await _unknown(conn, entries)
-        first = await _take(conn, entries, again=True) if entries else None
+        first = await _take(conn, entries, late=late, again=True) if entries else None
     if first is None:
         return 0
     lines = [_line(position, entry) for position, entry in enumerate(entries, start=first)]
     async with conn.cursor() as copying, copying.copy(_COPY) as copy:
         await copy.write("".join(lines))
+    if late:
+        positions = list(range(first, first + len(entries)))
+        await conn.execute(_NOTE_LATE, {"positions": positions, "instants": [entry.at for entry in entries]})
     return len(entries)
 
 
@@ -78,9 +87,11 @@ async def covered(conn: AsyncConnection[Any], source: str) -> int:
     return 0 if row is None else int(row[0])
 
 
-async def _take(conn: AsyncConnection[Any], entries: Sequence[AuditEntry], *, again: bool = False) -> int | None:
+async def _take(
+    conn: AsyncConnection[Any], entries: Sequence[AuditEntry], *, late: bool, again: bool = False
+) -> int | None:
     """The first of as many positions as there are entries; none if some are known, unless it is asked `again`."""
-    spans = sorted(_hours(entries).items())
+    spans = [] if late else sorted(_hours(entries).items())
     parameters = {
         **_span(entries),
         "wanted": len(entries),

@@ -30,6 +30,11 @@ SELECT found.* FROM unnest(%(actions)s::audit_action[]) AS wanted (action) CROSS
 ORDER BY position DESC LIMIT %(rows)s
 """)
 
+# What was recorded late is not in the span of positions of its hour. The few such positions are looked up first.
+_TIMED_PAGE: Final = SQL("""
+SELECT DISTINCT ON (position) * FROM (({}) UNION ALL ({})) AS found ORDER BY position DESC LIMIT %(rows)s
+""")
+
 _EVERYTHING: Final = SQL("true")
 _NOTHING: Final = SQL("false")
 
@@ -51,6 +56,14 @@ at >= %(since)s AND position >= (
 """)
 _UNTIL: Final = SQL("""
 at < %(until)s AND position <= (SELECT max(last_position) FROM audit_hour WHERE hour < %(until)s)
+""")
+
+_LATE: Final = SQL("""
+at >= coalesce(%(since)s, '-infinity'::timestamptz) AND at < coalesce(%(until)s, 'infinity'::timestamptz)
+AND position = ANY (ARRAY(
+    SELECT position FROM audit_late
+    WHERE at >= coalesce(%(since)s, '-infinity'::timestamptz) AND at < coalesce(%(until)s, 'infinity'::timestamptz)
+))
 """)
 
 MAX_PAGE_BYTES: Final = 512 * 1024
@@ -93,14 +106,16 @@ def select(query: AuditQuery) -> tuple[Composed, dict[str, object]]:
     }
     conditions = _conditions(query)
     if not query.action:
-        return _page(conditions), parameters
+        return _page(query, conditions), parameters
     if ROUTINE.isdisjoint(query.action):
-        return _PAGE_BY_ACTION.format(_page([*conditions, _RARE])), parameters
-    return _page([*conditions, SQL("action = ANY(%(actions)s::audit_action[])")]), parameters
+        return _PAGE_BY_ACTION.format(_page(query, [*conditions, _RARE])), parameters
+    return _page(query, [*conditions, SQL("action = ANY(%(actions)s::audit_action[])")]), parameters
 
 
-def _page(conditions: Sequence[SQL]) -> Composed:
-    return _PAGE.format(SQL(" AND ").join(conditions or [_EVERYTHING]))
+def _page(query: AuditQuery, conditions: Sequence[SQL]) -> Composed:
+    spans = [span for limit, span in ((query.since, _SINCE), (query.until, _UNTIL)) if limit is not None]
+    page = _PAGE.format(SQL(" AND ").join([*conditions, *spans] or [_EVERYTHING]))
+    return _TIMED_PAGE.format(page, _PAGE.format(SQL(" AND ").join([*conditions, _LATE]))) if spans else page
 
 
 def _conditions(query: AuditQuery) -> list[SQL]:
@@ -115,8 +130,6 @@ def _conditions(query: AuditQuery) -> list[SQL]:
         (query.command_id, SQL("command_id = %(command_id)s")),
         (query.correlation_id, SQL("correlation_id = %(correlation_id)s")),
         (query.operation, SQL("operation_id = %(operation)s")),
-        (query.since, _SINCE),
-        (query.until, _UNTIL),
     )
     return [condition for wanted, condition in conditions if wanted is not None]
 

@@ -25,14 +25,15 @@ REST_S: Final = 0.09
 class Recorder:
     """Records the events of one stream as entries of the AuditLog."""
 
-    def __init__(self, stream: str, bury: Bury) -> None:
+    def __init__(self, stream: str, bury: Bury, *, late: bool = False) -> None:
         self._stream = stream
         self._bury = bury
+        self._late = late
 
     async def fold(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> None:
         """Add the entries of these events in the caller's transaction; an event that means nothing is buried."""
         with metrics.batch("audit", len(events)):
-            await audit_log.append(conn, await self._entries(conn, events))
+            await audit_log.append(conn, await self._entries(conn, events), late=self._late)
 
     async def _entries(self, conn: AsyncConnection[Any], events: Sequence[EventRecord]) -> list[AuditEntry]:
         recorded = _traced_entries if tracing.exporting() else entries
@@ -62,5 +63,5 @@ def projections(pool: AsyncConnectionPool, nc: Connection) -> dict[str, Projecti
 
 def replay(pool: AsyncConnectionPool, nc: Connection) -> DeadEventReplay:
     """Records after all what had been buried; it then stands at the end of the log, with the time of its event."""
-    folds = {stream: Recorder(stream, stays_dead).fold for stream in FOLDED[SERVICE]}
+    folds = {stream: Recorder(stream, stays_dead, late=True).fold for stream in FOLDED[SERVICE]}
     return DeadEventReplay(pool, nc, SERVICE, folds)
