@@ -41,7 +41,7 @@ def command(scripted: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         (["jobs", "list", "status:failed"], [JOB, "ATTEMPT"]),
         (["jobs", "list", "--count"], []),
         (["queues", "list"], ["QUEUE", "STATE"]),
-        (["dlq", "list"], ["REPLAYABLE", "17"]),
+        (["dlq", "list"], ["REPLAYABLE", "17", "position 4711"]),
         (["dlq", "show", "17"], ["service"]),
         (["bulk", "list"], ["OPERATION"]),
         (["bulk", "show", "a"], ["total"]),

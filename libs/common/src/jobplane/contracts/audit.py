@@ -81,7 +81,7 @@ class AuditItem(Fact):
     """One entry of the AuditLog."""
 
     position: int
-    """The log's own order, gapless from 1."""
+    """The log's own order, gapless from 1: that of recording; what was read late stands where it was read."""
     source: str
     """The stream it was read from, e.g. ``EVT_JOBS``."""
     source_position: int
@@ -117,7 +117,7 @@ class AuditItem(Fact):
 
 
 class AuditPage(Fact):
-    """One page, newest first."""
+    """One page, what was recorded last first."""
 
     items: list[AuditItem]
     """The entries."""

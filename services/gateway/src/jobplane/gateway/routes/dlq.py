@@ -40,7 +40,10 @@ async def list_dead_letters(
     ] = None,
     since: Since = None,
 ) -> Response:
-    """What services could not process, newest first, without what it says; kept for 30 days."""
+    """What services could not process, newest first, without what it says; kept for 30 days.
+
+    An event stays in its journal; its letter only tells who lacks it.
+    """
     asked = ListDeadLetters(limit=limit, cursor=cursor, service=service, what=what, since=since)
     return ready(await gateway_of(request).bus.ask_raw("jobs", "dead_letters", asked))
 
@@ -80,5 +83,8 @@ async def replay_dead_letter(request: Request, caller: Admin, dead_letter: Seque
     summary="Discard a dead letter",
 )
 async def discard_dead_letter(request: Request, caller: Admin, dead_letter: Sequence, why: WhyBody) -> Response:
-    """Delete it for good. The audit log keeps that it was there, and why it is gone."""
+    """Delete it for good. The audit log keeps that it was there, and why it is gone.
+
+    A command is never done then, and rows that lack an event go on lacking it: replay what can be replayed.
+    """
     return ready(await dead_letters.discard(request, caller, dead_letter, why.reason))
