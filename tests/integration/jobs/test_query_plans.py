@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -24,6 +25,7 @@ from jobplane.contracts.operations import BulkAction
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs, OneCommand, OneJob, OneJobHistory
 from jobplane.contracts.search_grammar import parse
 from jobplane.contracts.workers import Beat, LeaseRequest, RunningJob
+from jobplane.jobs import search_crossings
 from jobplane.jobs.beats import Beats
 from jobplane.jobs.chunks import MOST, carry_out_next
 from jobplane.jobs.claims import Claims
@@ -254,6 +256,13 @@ def _found(query: str, **asked: Any) -> Callable[[Desk], Awaitable[object]]:
     return lambda desk: desk.search.page(ListJobs(filter=parse(query), **asked))
 
 
+async def _crossing(desk: Desk) -> None:
+    """With a queue and a kind, of 1 in 16 each, that would be looked at if there were only so many jobs."""
+    with patch.object(search_crossings, "WORTH", 100):
+        page = await desk.search.page(ListJobs(filter=parse("queue:work-3 kind:scale.export")))
+    assert len(page.items) > 0
+
+
 def _counted(query: str) -> Callable[[Desk], Awaitable[object]]:
     return lambda desk: desk.search.count(CountJobs(filter=parse(query)))
 
@@ -418,6 +427,7 @@ HOT = {
     "search for an end": Hot(_found("finished:2020-01-01..2020-01-02"), {*_WALKED, "job_finished"}, _LOOKED, _LOOKED),
     "search in a minute": Hot(_found("created:2020-01-01..2020-01-02 zebra"), _SEARCHED, 10, 10),
     "count of a worker": Hot(_counted("worker:none"), {*_RANKED, "job_running"}, _RUNS, anew=True),
+    "search for a queue and a kind": Hot(_crossing, _OF_A_QUEUE | _OF_A_KIND | _SEARCHED, 4 * FIRST_LOOK, 2 * _LOOKED),
     "count of a rare word": Hot(_counted("4711"), _SEARCHED, 10),
     "one job": Hot(
         lambda desk: desk.model.one(OneJob(job_id=desk.ids[JobStatus.FAILED][0])), {"job_pkey", "body_pkey"}, 4

@@ -20,7 +20,7 @@ from jobplane.contracts.jobs import CountRelation, JobStatus, JobView
 from jobplane.contracts.operations import BulkAction, PlanOperation
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs
 from jobplane.contracts.search_grammar import parse
-from jobplane.jobs import search, search_index, search_steps, search_stretches
+from jobplane.jobs import search, search_crossings, search_index, search_steps, search_stretches
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.read_model import ReadModel
@@ -107,6 +107,7 @@ async def test_pages_are_walked_in_order_without_gap_or_repeat(
     """Whether they come from a walk, from the index, or from both."""
     monkeypatch.setattr(search_steps, "FIRST_LOOK", look)
     monkeypatch.setattr(search_steps, "WALKED", 2 * look)
+    monkeypatch.setattr(search_crossings, "WORTH", look)
     monkeypatch.setattr(search_stretches, "SORTED", few)
     monkeypatch.setattr(search_stretches, "_FEW", 2 * look)
     for query in searching.QUERIES:

@@ -2,7 +2,7 @@
 
 The first jobs of a walk are looked at. If they do not fill the page, and the index promises to look at fewer, it is
 asked, stretch by stretch; where it does not, the walk goes on in longer steps. What only rows tell, and the planner
-thinks that few jobs have, it may find as it likes.
+thinks that few jobs have, it may find as it likes. Of a queue and a kind two indexes are crossed.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from jobplane.contracts.errors import Refused
 from jobplane.contracts.job_filter import JobFilter, Span
 from jobplane.contracts.jobs import FINISHED
 from jobplane.contracts.queries import JobSort
+from jobplane.jobs import search_crossings
 from jobplane.jobs.conditions import Condition, id_range
 from jobplane.jobs.id_times import Skew
 from jobplane.jobs.search_cursor import Place
@@ -76,6 +77,7 @@ async def by_id(step: Step, rows: Rows, known: Known) -> list[Place]:
     narrowed = step.asked.narrowed
     found: list[str] = []
     few: list[str] | None = None
+    crossing = step.asked.entries is None and search_crossings.possible(step.wanted)
     look = FIRST_LOOK
     while len(found) < step.limit and stretch.length:
         met, last, ids = await _walk(step, rows, trail, stretch, look, step.limit - len(found))
@@ -90,6 +92,12 @@ async def by_id(step: Step, rows: Rows, known: Known) -> list[Place]:
             some, stretch = await from_index(asked, rows, stretch, gap, step.limit - len(found))
             found += some
             narrowed = None  # where it was given up, it is not worth a second try
+        elif crossing and needed > search_crossings.WORTH:
+            crossing = False  # as above
+            both = await search_crossings.crossed(step.wanted, step.asked.rows, rows, stretch, step.limit - len(found))
+            if both is not None:
+                found += both
+                break
         elif needed > RARE and few is None and step.asked.entries is None:
             few = await _few(step, rows, stretch, step.limit - len(found))
             if few is not None:
@@ -152,7 +160,7 @@ async def _walk(
 
 async def _few(step: Step, rows: Rows, stretch: Stretch, limit: int) -> list[str] | None:
     """The next jobs among all that the rows tell; None if those are too many, or hardly any are left to look at."""
-    ends = [str(UUID(int=stretch.above)), str(UUID(int=stretch.below))]
+    ends = stretch.ends
     conditions, told = step.asked.rows
     if await estimated(rows, "SELECT FROM job WHERE id > %s::uuid AND id < %s::uuid", ends) < RARE:
         return None

@@ -53,6 +53,11 @@ class Stretch:
         """The id in front of the first."""
         return str(UUID(int=self.above if self.up else self.below))
 
+    @property
+    def ends(self) -> list[str]:
+        """Both ids."""
+        return [str(UUID(int=self.above)), str(UUID(int=self.below))]
+
     def first(self, length: int) -> "Stretch":
         """The beginning of it."""
         if self.up:
@@ -124,6 +129,5 @@ async def _look(asked: Indexed, rows: Rows, stretch: Stretch, limit: int, most: 
         )
         SELECT (SELECT count(*) FROM matched), ARRAY(SELECT id::text FROM found ORDER BY {order})
     """  # noqa: S608 - constants
-    ends = [str(UUID(int=stretch.above)), str(UUID(int=stretch.below))]
-    [(count, ids)] = await rows(text, [*told, *ends, *more, limit], along_indexes=True)
+    [(count, ids)] = await rows(text, [*told, *stretch.ends, *more, limit], along_indexes=True)
     return count, ids
