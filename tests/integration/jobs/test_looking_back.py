@@ -1,6 +1,6 @@
 """History, attempts and the job as it was, through the real service."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -138,11 +138,15 @@ async def test_a_cancelled_job_tells_when_its_stop_was_asked_for_and_settled(dri
     assert asked.stopping is not None
     assert (asked.stopping.requested_at, asked.stopping.outcome) == (asked.finished_at, StopState.PENDING)
     assert asked.stopping.settled_at is None
-    await driver.report(done(leased, "cancelled"))
+    heard = datetime.now(UTC)
+    await driver.report(done(leased, "cancelled", stop_heard_at=heard))
     settled = (await driver.job(job.id)).stopping
     assert settled is not None
     assert settled.outcome is StopState.CONFIRMED
     assert settled.settled_at == (await driver.history(job.id)).items[-1].at
+    assert settled.settled_at is not None
+    assert asked.stopping.requested_at <= heard == settled.signalled_at <= settled.settled_at
     [attempt] = (await attempts(driver, job.id)).items
+    assert attempt.stop_signalled_at == heard
     assert (attempt.outcome, attempt.stop, attempt.stop_settled_at) == ("cancelled", "confirmed", settled.settled_at)
     assert (await driver.page(queue=[driver.queue])).items[0].stopping is None

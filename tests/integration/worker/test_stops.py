@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from datetime import UTC, datetime
 
 import pytest
 
@@ -74,8 +75,12 @@ async def test_a_cancelled_run_is_stopped_by_signal(jobs: FakeJobs, stage: Stage
     await start()
     job = jobs.add(kind)
     await eventually(lambda: job in stage.entered)
+    asked = datetime.now(UTC)
     await jobs.cancel(job)
-    assert (await jobs.outcome(job)).outcome == "cancelled"
+    done = await jobs.outcome(job)
+    assert done.outcome == "cancelled"
+    assert done.stop_heard_at is not None
+    assert asked <= done.stop_heard_at <= datetime.now(UTC)
 
 
 @pytest.mark.parametrize("kind", ["wait", "thread"])
@@ -98,6 +103,7 @@ async def test_a_run_that_ends_in_spite_of_its_cancel_tells_so(jobs: FakeJobs, s
     stage.go.set()
     done = await jobs.outcome(job)
     assert (done.outcome, done.result) == ("completed", "done anyway")
+    assert done.stop_heard_at is not None
 
 
 async def test_a_cancelled_run_holds_its_slot_and_its_report_until_its_thread_has_ended(

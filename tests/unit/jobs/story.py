@@ -60,8 +60,8 @@ def fail(token: str = "first", *, retryable: bool = True) -> FailJob:
     return FailJob(JOB, token, BROKEN, retryable)
 
 
-def stopped(token: str = "first") -> StopReported:
-    return StopReported(JOB, token, "cancelled")
+def stopped(token: str = "first", heard_at: datetime | None = None) -> StopReported:
+    return StopReported(JOB, token, "cancelled", heard_at)
 
 
 def retry() -> RetryJob:

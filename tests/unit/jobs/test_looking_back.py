@@ -1,5 +1,6 @@
 """What an event changed, and the runs of a job, read from its events."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -147,6 +148,28 @@ def test_a_cancelled_run_tells_how_its_stop_went(ends: list[AnyCommand], stop: S
     stopping = stopping_of(story.history)
     assert stopping is not None
     assert (stopping.requested_at, stopping.outcome, stopping.settled_at) == (T0, stop, settled)
+
+
+@pytest.mark.parametrize(
+    "report", [stopped(heard_at=T0 + timedelta(seconds=1)), replace(complete(), heard_at=T0 + timedelta(seconds=1))]
+)
+def test_a_stop_tells_when_its_worker_heard_of_it(report: AnyCommand) -> None:
+    story = given(create(), lease(), cancel()).after(seconds=5).given(report)
+    stopping = stopping_of(story.history)
+    [attempt] = attempts_of(story.history, {})
+    assert stopping is not None
+    assert stopping.signalled_at == attempt.stop_signalled_at == T0 + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("clock", "told"), [(timedelta(hours=-1), timedelta(0)), (timedelta(hours=1), timedelta(seconds=5))]
+)
+def test_the_wrong_clock_of_a_worker_moves_no_signal_out_of_its_stop(clock: timedelta, told: timedelta) -> None:
+    story = given(create(), lease(), cancel()).after(seconds=5).given(stopped(heard_at=T0 + clock))
+    stopping = stopping_of(story.history)
+    [attempt] = attempts_of(story.history, {})
+    assert stopping is not None
+    assert stopping.signalled_at == attempt.stop_signalled_at == T0 + told
 
 
 def test_a_cancel_that_cut_off_nothing_or_was_taken_back_has_no_stop() -> None:

@@ -136,14 +136,18 @@ class JobStopConfirmed(RunEvent):
     """The worker stopped the cancelled run."""
 
     TYPE = "job.stop_confirmed.v1"
+    signalled_at: datetime | None = None
+    """When the worker heard of the cancel, by its own clock; none if it did not tell."""
 
 
 class JobFinishedAnyway(RunEvent):
-    """The cancelled run had finished its work before it heard of the cancel."""
+    """The cancelled run finished its work: it had not heard of the cancel yet, or did not heed it."""
 
     TYPE = "job.finished_anyway.v1"
     outcome: str
     """``completed`` or ``failed``, as the worker reported it."""
+    signalled_at: datetime | None = None
+    """When the worker heard of the cancel, by its own clock; none if its run had ended before."""
 
 
 class JobStopUnconfirmed(RunEvent):

@@ -39,10 +39,12 @@ class StopState(StrEnum):
 
 
 class Stopping(Fact):
-    """How the stop of a cancelled run went; that its worker was signalled is a hint and leaves no time behind."""
+    """How the stop of a cancelled run went."""
 
     requested_at: datetime
-    """When the job was cancelled: the run was fenced at that instant, and its worker signalled right after."""
+    """When the job was cancelled: the run was fenced at that instant, and a signal sent to its worker right after."""
+    signalled_at: datetime | None = None
+    """When the worker heard of it, as it told with the outcome; none before that, or if it never heard."""
     outcome: StopState
     """What is known of it."""
     settled_at: datetime | None = None
@@ -235,6 +237,8 @@ class Attempt(Fact):
     """Why it failed, without the stack."""
     stop: StopState | None = None
     """After its cancel: what is known of it."""
+    stop_signalled_at: datetime | None = None
+    """When the worker heard of the cancel, as it told with the outcome."""
     stop_settled_at: datetime | None = None
     """When that became known."""
 

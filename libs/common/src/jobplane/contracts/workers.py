@@ -9,7 +9,7 @@
 from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue
 
 from jobplane.contracts.commands import KIND_PATTERN
 from jobplane.contracts.ids import JobId
@@ -138,6 +138,8 @@ class DoneItem(Fact):
     """For ``completed``, at most 256 KiB of JSON."""
     error: ReportedError | None = None
     """For ``failed``."""
+    stop_heard_at: AwareDatetime | None = None
+    """When the worker heard, by its own clock, that the job is cancelled; none if it did not."""
 
 
 class DoneReport(Fact):

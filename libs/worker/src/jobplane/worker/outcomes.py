@@ -1,6 +1,7 @@
 """How a run's end is written down for the report: JSON text, made once."""
 
 import traceback
+from datetime import datetime
 from typing import Final
 
 from pydantic_core import PydanticSerializationError, to_json
@@ -32,6 +33,11 @@ def cancelled(job: LeasedJob) -> bytes:
 def released(job: LeasedJob) -> bytes:
     """The job is given back unfinished."""
     return _start(job, "released") + b"}"
+
+
+def heard(outcome: bytes, at: datetime) -> bytes:
+    """The same, and when the worker heard that the job is cancelled."""
+    return outcome[:-1] + b',"stop_heard_at":' + to_json(at) + b"}"
 
 
 def encode_result(value: object) -> bytes:

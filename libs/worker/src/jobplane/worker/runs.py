@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -30,7 +31,7 @@ log = structlog.get_logger(__name__)
 class Run:
     """One leased job, from its lease until its outcome is accepted."""
 
-    __slots__ = ("begun", "context", "handler", "job", "leased_s", "reported", "stop", "task")
+    __slots__ = ("begun", "context", "handler", "heard_at", "job", "leased_s", "reported", "stop", "task")
 
     def __init__(self, job: LeasedJob, handler: Handler, context: Context) -> None:
         self.job = job
@@ -40,10 +41,13 @@ class Run:
         self.begun = False
         self.reported = False
         self.stop: Stop | None = None
+        self.heard_at: datetime | None = None
+        """When it was told that its job is cancelled."""
         self.task: asyncio.Task[None] | None = None
 
     def told_to_stop(self, cause: Stop) -> None:
         """Raise the flag; cancel an async handler. A thread cannot be stopped: its handler must look at the flag."""
+        self.heard_at = datetime.now(UTC) if cause is Stop.CANCELLED else None
         self.stop = self.context._stop = cause  # noqa: SLF001 - the other half of the context
         if self.begun and self.task is not None and (self.handler.is_async or cause is Stop.RELEASED):
             self.task.cancel()
@@ -191,7 +195,7 @@ class Runs:
         if outcome is None:
             self._forget(run.job.job, run.job.token)
         else:
-            self._tell(run.job, outcome)
+            self._tell(run.job, outcomes.heard(outcome, run.heard_at) if run.heard_at else outcome)
 
     def _tell(self, job: LeasedJob, outcome: bytes) -> None:
         self._slots.reporting()

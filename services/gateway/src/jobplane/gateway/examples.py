@@ -232,6 +232,7 @@ EXAMPLES: Final[dict[str, dict[str, Any]]] = {
                 "outcome": "failed",
                 "error": _LIST_ITEM["error"] | {"stack": None},
                 "stop": None,
+                "stop_signalled_at": None,
                 "stop_settled_at": None,
             }
         ],

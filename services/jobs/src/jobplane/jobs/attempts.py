@@ -1,6 +1,7 @@
 """The runs of a job, and the stop of the last cancelled one, read from its events."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final, Literal
 
 from jobplane.contracts.job_events import (
@@ -53,7 +54,9 @@ def attempts_of(history: History, texts: Texts) -> list[Attempt]:
             stop = {"stop": StopState.PENDING} if isinstance(event, JobCancelled) else {}
             runs[run] = runs[run].model_copy(update=ended | stop)
         elif (stopped := _STOPS.get(type(event))) is not None:
-            runs[run] = runs[run].model_copy(update={"stop": stopped, "stop_settled_at": meta.at})
+            heard = _signalled(event, runs[run].ended_at)
+            settled = {"stop": stopped, "stop_signalled_at": heard, "stop_settled_at": meta.at}
+            runs[run] = runs[run].model_copy(update=settled)
     return list(runs.values())
 
 
@@ -72,8 +75,15 @@ def stopping_of(history: Sequence[tuple[AnyJobEvent, Meta]]) -> Stopping | None:
         elif isinstance(event, JobRestored):
             found = None
         elif found is not None and (outcome := _STOPS.get(type(event))) is not None:
-            found = found.model_copy(update={"outcome": outcome, "settled_at": meta.at})
+            heard = _signalled(event, found.requested_at)
+            found = found.model_copy(update={"outcome": outcome, "signalled_at": heard, "settled_at": meta.at})
     return found
+
+
+def _signalled(event: AnyJobEvent, requested_at: datetime | None) -> datetime | None:
+    """When the worker heard of the cancel: never before it, even if the worker's clock is behind."""
+    told: datetime | None = getattr(event, "signalled_at", None)
+    return told if told is None or requested_at is None else max(told, requested_at)
 
 
 def _error_of(event: AnyJobEvent) -> ErrorFact | None:

@@ -67,7 +67,7 @@ def _wish(worker: str, item: DoneItem) -> Wish:
                 wish, item, item.error or ReportedError(type="Unknown", message="The worker told no error.")
             )
         case "cancelled":
-            wish.command = StopReported(item.job, item.token, "cancelled")
+            wish.command = StopReported(item.job, item.token, "cancelled", item.stop_heard_at)
         case "released":
             pass
     return wish
@@ -75,12 +75,12 @@ def _wish(worker: str, item: DoneItem) -> Wish:
 
 def _completed(wish: Wish, item: DoneItem) -> Report:
     if item.result is None:
-        return CompleteJob(item.job, item.token)
+        return CompleteJob(item.job, item.token, heard_at=item.stop_heard_at)
     if len(to_json(item.result)) > MAX_RESULT_BYTES:
         msg = f"the result is larger than {MAX_RESULT_BYTES} bytes: store it elsewhere and answer a reference"
         raise InvalidMessage(msg)
     wish.body = bodies.seal(wish.event_id, item.result)
-    return CompleteJob(item.job, item.token, wish.body.fact)
+    return CompleteJob(item.job, item.token, wish.body.fact, item.stop_heard_at)
 
 
 def _failed(wish: Wish, item: DoneItem, error: ReportedError) -> Report:
@@ -89,7 +89,7 @@ def _failed(wish: Wish, item: DoneItem, error: ReportedError) -> Report:
     wish.body = bodies.seal(wish.event_id, text)
     error_type = error.type.replace("\0", "")  # the only character that a database's text cannot hold
     fact = ErrorFact(type=error_type, fingerprint=fingerprint(error_type, message, stack), body=wish.body.fact)
-    return FailJob(item.job, item.token, fact, retryable=error.retryable)
+    return FailJob(item.job, item.token, fact, error.retryable, item.stop_heard_at)
 
 
 def _answer(item: DoneItem, settled: Settled) -> DoneAnswer:

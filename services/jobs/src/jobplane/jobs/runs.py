@@ -68,6 +68,8 @@ class CompleteJob:
     job_id: JobId
     token: str
     result: Body | None = None
+    heard_at: datetime | None = None
+    """When the worker heard that the job is cancelled, by its own clock; so in the next two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class FailJob:
     token: str
     error: ErrorFact
     retryable: bool = True
+    heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +90,7 @@ class StopReported:
     job_id: JobId
     token: str
     outcome: Reported
+    heard_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +157,7 @@ def _lease(command: LeaseJob, state: Job, context: Context) -> Decision:
 def _report(command: Report, state: Job, context: Context) -> Decision:
     """What a worker says of a run: the cancelled, a fenced, the last accepted, or the current one, by its token."""
     if command.token == state.stop_token:
-        return _stop_reported(command, state)
+        return _stop_reported(command, state, context)
     if command.token != state.token:
         return LeaseLost()
     if state.status is not JobStatus.RUNNING:
@@ -178,14 +182,21 @@ def _run_ended(command: Report, state: Job, context: Context) -> Accepted:
             assert_never(command)
 
 
-def _stop_reported(command: Report, state: Job) -> Decision:
+def _stop_reported(command: Report, state: Job, context: Context) -> Decision:
     # A late truth is better than "unconfirmed".
     if state.stop not in {StopState.PENDING, StopState.UNCONFIRMED}:
         return Nothing()
-    outcome = _outcome(command)
+    outcome, signalled_at = _outcome(command), _heard(command, context)
     if outcome in {"completed", "failed"}:
-        return happens(JobFinishedAnyway(**of_run(state), after=state.status, outcome=outcome))
-    return happens(JobStopConfirmed(**of_run(state), after=state.status))
+        finished = JobFinishedAnyway(**of_run(state), after=state.status, outcome=outcome, signalled_at=signalled_at)
+        return happens(finished)
+    return happens(JobStopConfirmed(**of_run(state), after=state.status, signalled_at=signalled_at))
+
+
+def _heard(command: Report, context: Context) -> datetime | None:
+    """When the worker heard of the cancel; a clock that is ahead of ours does not put it into the future."""
+    heard_at = None if isinstance(command, ReleaseJob) else command.heard_at
+    return heard_at and min(heard_at, context.now)
 
 
 def _outcome(command: Report) -> Reported:
