@@ -144,6 +144,7 @@ async def test_a_cancelled_job_tells_when_its_stop_was_asked_for_and_settled(dri
     assert settled is not None
     assert settled.outcome is StopState.CONFIRMED
     assert settled.settled_at == (await driver.history(job.id)).items[-1].at
+    assert settled.signalled_at is not None
     assert settled.settled_at is not None
     assert asked.stopping.requested_at <= heard == settled.signalled_at <= settled.settled_at
     [attempt] = (await attempts(driver, job.id)).items
