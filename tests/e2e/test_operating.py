@@ -114,6 +114,21 @@ def test_what_is_no_longer_possible_is_refused_in_a_readable_sentence(admin: Vis
     expect(refused).to_have_count(0)
 
 
+def test_what_a_bulk_operation_does_shows_in_the_list_and_on_the_page_of_its_job(
+    admin: Visit, api: httpx2.Client
+) -> None:
+    jobs = [create(api, "in.bulk") for _ in range(3)]
+    detail = admin.context.new_page()
+    detail.goto(f"/admin/jobs/{jobs[0]}")
+    for page in (admin.page, detail):
+        expect(page.locator("#live")).to_have_attribute("data-state", "live")
+    last = create(api, "in.bulk")
+    expect(admin.row(last)).to_be_visible()
+    assert api.post("/jobs/bulk", json={"action": "cancel", "ids": [*jobs, last]}).status_code == 202
+    admin.expect_status(last, "Cancelled")
+    expect(detail.locator("h1 + .status")).to_have_text("Cancelled")
+
+
 def test_filters_and_pages_stand_in_the_address(admin: Visit, api: httpx2.Client) -> None:
     kind, page = "many.pages", admin.page
     jobs = [create(api, kind, queue="pages") for _ in range(52)]

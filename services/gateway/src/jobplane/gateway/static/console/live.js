@@ -6,6 +6,7 @@ const STEADY_MS = 700; // while changes keep coming, the page moves no faster th
 const RECONNECT_MS = 2000;
 const AUDIT_MS = 1000; // the audit log is folded a moment after the event
 const SPEAK_MS = 10_000; // screen readers hear a summary, not every change
+const MANY_CHANGED = "operation.jobs_changed.v1"; // a bulk operation tells of many jobs in one event
 
 const light = document.getElementById("live");
 const refreshes = {
@@ -30,11 +31,15 @@ function refresh(name, quick = QUICK_MS) {
   }, busy ? Math.max(quick, STEADY_MS) : quick);
 }
 
+// Whether an event is about what the page shows: all jobs, or one of them.
 function concerns(message) {
-  const subject = document.querySelector("[data-subject]")?.dataset.subject;
-  if (!subject) return true;
+  const ofMany = message.event === MANY_CHANGED;
+  if (!ofMany && !message.event?.startsWith("job.")) return false;
+  const shown = document.querySelector("[data-subject]")?.dataset.subject;
+  if (!shown) return true;
   try {
-    return JSON.parse(message.data).subject === subject;
+    const { subject, data } = JSON.parse(message.data);
+    return ofMany ? data.items.some((item) => item.job === shown) : subject === shown;
   } catch {
     return true; // better one refresh too many than a stale page
   }
@@ -53,7 +58,7 @@ if (light) {
   light.addEventListener("htmx:sse:before:message", (event) => {
     const { message } = event.detail;
     if (message.event === "reset") return refreshAll();
-    if (message.event?.startsWith("job.") && concerns(message)) refresh("jobs:changed");
+    if (concerns(message)) refresh("jobs:changed");
     refresh("audit:changed", AUDIT_MS);
   });
   light.addEventListener("htmx:sse:error", (event) => {
