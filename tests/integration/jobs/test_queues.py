@@ -121,10 +121,12 @@ async def test_a_kind_is_controlled_in_all_queues(driver: Driver) -> None:
     name = f"{driver.queue}.kind"
     assert (await kind(driver, name)).state is QueueState.ACTIVE
     outcome = await driver.do(PauseQueue(kind=name), reason="it kills workers")
-    assert (control(outcome).queue, control(outcome).kind) == (None, name)
+    assert (control(outcome).queue, control(outcome).kind, control(outcome).known) == (None, name, False)
     assert (await kind(driver, name)).state is QueueState.PAUSED
     listed = await queries.ask(driver.gateway, "jobs", "queues", Nothing(), QueueList)
-    assert name in [item.kind for item in listed.kinds]
+    assert [item.known for item in listed.kinds if item.kind == name] == [False]
+    await driver.create(kind=name)
+    assert (await kind(driver, name)).known is True
     await driver.do(ResumeQueue(kind=name))
     listed = await queries.ask(driver.gateway, "jobs", "queues", Nothing(), QueueList)
     assert name not in [item.kind for item in listed.kinds]

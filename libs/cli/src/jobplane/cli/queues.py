@@ -172,7 +172,10 @@ def _show(answer: dict[str, Any], *, as_json: bool) -> None:
         return
     output.table(["NAME", "STATE", "RUNNING", "LIMITS", "REASON"], [_kind(control)])
     if control.get("known") is False:
-        typer.echo(f"No job was ever in the queue {control['queue']}: is its name right?", err=True)
+        nobody = (
+            f"was ever in the queue {control['queue']}" if control.get("queue") else f"is of the kind {control['kind']}"
+        )
+        typer.echo(f"No job {nobody}: is its name right?", err=True)
 
 
 def _queue(queue: dict[str, Any]) -> list[str]:

@@ -211,7 +211,7 @@ class QueueControl(Fact):
     version: int
     """How many times it was controlled."""
     known: bool | None = None
-    """Whether a job was ever in the queue: if not, look at how its name is written. None for a kind."""
+    """Whether a job was ever in the queue, or is there of the kind: if not, look at how its name is written."""
 
 
 class Throughput(Fact):

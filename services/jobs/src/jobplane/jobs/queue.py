@@ -138,8 +138,8 @@ def evolve(state: Control, event: AnyQueueEvent, meta: Meta) -> Control:
             assert_never(event)
 
 
-def told(state: Control, running: int, *, known: bool | None) -> QueueControl:
-    """The control as everybody sees it; `known` of a queue: whether a job was ever in it."""
+def told(state: Control, running: int, *, known: bool) -> QueueControl:
+    """The control as everybody sees it; `known` as in `QueueControl`."""
     return QueueControl(
         queue=state.target.queue,
         kind=state.target.kind,

@@ -13,6 +13,7 @@ from psycopg import AsyncConnection
 from jobplane.chassis.journal import LockOrder, Transaction
 from jobplane.contracts.queues import LimitQueue, PauseQueue, ResumeQueue
 from jobplane.jobs import control_rows
+from jobplane.jobs.conditions import PHASES
 from jobplane.jobs.decider import Rejected
 from jobplane.jobs.directives import Rule, Ruling
 from jobplane.jobs.queue import Control, Meta, Target, decide, evolve, told
@@ -30,7 +31,11 @@ _RUNNING: Final[Mapping[str, str]] = {
     # As many rows as there are runs.
     "kind": "SELECT count(*) FROM job WHERE kind = %s AND status = 'RUNNING'",
 }
-_EVER: Final = "SELECT EXISTS (SELECT FROM job_count WHERE queue = %s)"
+_EVER: Final[Mapping[str, str]] = {
+    "queue": "SELECT EXISTS (SELECT FROM job_count WHERE queue = %(name)s)",
+    # Each phase has its own index.
+    "kind": "SELECT " + " OR ".join(f"EXISTS (SELECT FROM job WHERE kind = %(name)s AND {one})" for one in PHASES),  # noqa: S608 - constants
+}
 _WITH_WORK: Final = "SELECT queue FROM job_count WHERE status = 'PENDING' AND n > 0"
 
 
@@ -49,8 +54,7 @@ async def rule(tx: Transaction, directive: Directive, now: datetime) -> Ruling |
     cause = directive.cause
     after = evolve(before, event, Meta(before.version + 1, now, cause.actor, cause.reason))
     await _save(tx.conn, after, limited=before.limits != after.limits)
-    known = await _known(tx.conn, target)
-    facts = told(after, await running(tx.conn, target), known=known).model_dump(mode="json")
+    facts = told(after, await running(tx.conn, target), known=await is_known(tx.conn, target)).model_dump(mode="json")
     wakes = [] if isinstance(command, PauseQueue) else await _wakes(tx.conn, target)
     return Ruling(target.stream_id, before.version, [event], facts, wakes)
 
@@ -74,11 +78,9 @@ async def running(conn: AsyncConnection[Any], target: Target) -> int:
     return 0 if row is None else int(row[0])
 
 
-async def _known(conn: AsyncConnection[Any], target: Target) -> bool | None:
-    """Whether a job was ever in a queue: most of those that nobody knows are mistyped. None for a kind."""
-    if target.queue is None:
-        return None
-    row = await (await conn.execute(_EVER, (target.queue,))).fetchone()
+async def is_known(conn: AsyncConnection[Any], target: Target) -> bool:
+    """Whether a job was ever in the queue, or is there of the kind: most names that nobody knows are mistyped."""
+    row = await (await conn.execute(_EVER[target.sort], {"name": target.name})).fetchone()
     return bool(row and row[0])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, Final
 
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from jobplane.contracts.errors import Refused
@@ -59,7 +60,7 @@ class QueueViews:
             head = await (await conn.execute("SELECT pos FROM journal_head")).fetchone()
             queues = [_view(row) for row in await (await conn.execute(_QUEUES, (None, None, None))).fetchall()]
             found = [control_rows.control(row) for row in await (await conn.execute(_KINDS, (None, None))).fetchall()]
-            kinds = [told(item, await queue_control.running(conn, item.target), known=None) for item in found]
+            kinds = [await _kind(conn, item) for item in found]
         return QueueList(queues=queues, kinds=kinds, position=Position(head[0] if head else 0))
 
     async def one(self, query: OneQueue) -> QueueView:
@@ -81,7 +82,12 @@ class QueueViews:
         async with self._pool.connection() as conn:
             row = await (await conn.execute(_KINDS, (query.kind, query.kind))).fetchone()
             found = Control(target) if row is None else control_rows.control(row)
-            return told(found, await queue_control.running(conn, target), known=None)
+            return await _kind(conn, found)
+
+
+async def _kind(conn: AsyncConnection[Any], found: Control) -> QueueControl:
+    running, known = await queue_control.running(conn, found.target), await queue_control.is_known(conn, found.target)
+    return told(found, running, known=known)
 
 
 def _view(row: Sequence[Any]) -> QueueView:
