@@ -84,6 +84,9 @@ async def test_a_plan_tells_what_would_become_of_which_jobs_and_does_nothing(
     assert shown.breakdown.status == {"PENDING": 3, "FAILED": 1}
     assert shown.breakdown.queue == {"slow": 3, "default": 1}
     assert shown.breakdown.error == {"f" * 16: 1}
+    query = "SELECT fingerprint, type FROM error_group WHERE fingerprint = %s"
+    assert shown.breakdown.error_types == dict(rows_of(database.owner_url, query, ("f" * 16,)))
+    assert shown.breakdown.error_types
     assert set(waiting) < set(shown.sample)
     assert shown.expires_at is not None
     assert {item.outcome for item in await bulk.items(operation)} == {"waiting"}

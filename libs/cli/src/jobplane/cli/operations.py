@@ -190,7 +190,12 @@ def _show(operation: Operation, *, as_json: bool) -> None:
 def _explain(plan: Operation) -> None:
     """What a plan is about, on standard error: the answer comes later."""
     typer.echo(f"{plan['action']}: {plan['total']} jobs", err=True)
-    for name, counts in (plan.get("breakdown") or {}).items():
+    breakdown = plan.get("breakdown") or {}
+    types = breakdown.pop("error_types", {})
+    breakdown["error"] = {
+        f"{types[group]} ({group})" if group in types else group: n for group, n in breakdown.get("error", {}).items()
+    }
+    for name, counts in breakdown.items():
         if counts:
             typer.echo(f"  by {name}: {output.counts(counts)}", err=True)
     if plan.get("skipping"):

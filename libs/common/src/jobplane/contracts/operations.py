@@ -258,6 +258,8 @@ class Breakdown(Fact):
     kind: dict[str, int] = Field(default_factory=dict)
     error: dict[str, int] = Field(default_factory=dict)
     """By fingerprint of the error."""
+    error_types: dict[str, str] = Field(default_factory=dict)
+    """What kind of error each fingerprint of `error` stands for, where something failed so within 90 days."""
 
 
 class Drift(Fact):

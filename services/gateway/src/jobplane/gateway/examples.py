@@ -86,7 +86,7 @@ _KIND: Final[dict[str, Any]] = _QUEUE | {
     "paused": _QUEUE["paused"] | {"drain": False},
     "limits": None,
     "version": 1,
-    "known": None,
+    "known": True,
 }
 _DEAD_LETTER: Final[dict[str, Any]] = {
     "seq": 17,
@@ -132,6 +132,7 @@ _OPERATION: Final[dict[str, Any]] = _OPERATION_IN_LIST | {
         "queue": {"default": 2},
         "kind": {"image.thumbnail": 2},
         "error": {"9f86d081884c7d65": 1},
+        "error_types": {"9f86d081884c7d65": "UnreadableImage"},
     },
     "sample": [_JOB_ID],
     "undo": {

@@ -56,6 +56,7 @@ SELECT code, count(*) FROM (
     WHERE item.expected IS NOT NULL
 ) AS judged GROUP BY code
 """
+_ERROR_TYPES: Final = "SELECT fingerprint, type FROM error_group WHERE fingerprint = ANY(%s::text[])"
 _GONE: Final = "CASE WHEN job.id IS NULL THEN 'job_not_found' END"
 """What can stand in the way of giving a job back what it had: that was right once, and is while nothing changed."""
 # Chunks of which nothing is wanted are passed over without looking into them.
@@ -98,7 +99,7 @@ class OperationViews:
                 raise _not_found(query.operation_id)
             state = operation_rows.operation_of(row)
             undo = await _undo(conn, state)
-        breakdown = Breakdown.model_validate(row[-2]) if row[-2] else None
+            breakdown = await _breakdown(conn, row[-2]) if row[-2] else None
         more = {"breakdown": breakdown, "sample": row[-1] or [], "undo": undo}
         return view(state).model_copy(update=more)
 
@@ -168,6 +169,15 @@ def view(state: Operation) -> OperationView:
         code=state.code,
         detail=state.detail,
     )
+
+
+async def _breakdown(conn: AsyncConnection[Any], planned: dict[str, Any]) -> Breakdown:
+    """What was planned, with the names of its errors."""
+    breakdown = Breakdown.model_validate(planned)
+    if not breakdown.error:
+        return breakdown
+    types = dict(await (await conn.execute(_ERROR_TYPES, (list(breakdown.error),))).fetchall())
+    return breakdown.model_copy(update={"error_types": types})
 
 
 async def _undo(conn: AsyncConnection[Any], state: Operation) -> UndoView | None:
