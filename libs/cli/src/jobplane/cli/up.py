@@ -28,7 +28,14 @@ BUILTIN = Path("-")
 _PRIVILEGED = 1024
 
 PortOption = Annotated[
-    int, typer.Option("--port", min=0, max=65535, help="Port of the console and the API; 0 takes any.")
+    int,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        envvar="JOBPLANE_HTTP_PORT",
+        help="Port of the console and the API; 0 takes any.",
+    ),
 ]
 WorkersOption = Annotated[
     int, typer.Option("--workers", min=0, max=64, help="Worker processes for the example workload.")
