@@ -82,8 +82,9 @@ async def test_a_job_is_shown_as_it_was(driver: Driver) -> None:
     assert before.error.message == "no"
     now = await then(driver, OneJob(job_id=job_id, at=history[-1].at))
     assert now == await driver.job(job_id)
-    with pytest.raises(Refused, match="job_not_found"):
+    with pytest.raises(Refused, match="job_not_found") as too_early:
         await then(driver, OneJob(job_id=job_id, at=history[0].at - timedelta(microseconds=1)))
+    assert too_early.value.facts["created_at"] == history[0].at.isoformat()
     with pytest.raises(Refused, match="job_not_found"):
         await then(driver, OneJob(job_id=JobId(new_id()), position=1))
     with pytest.raises(Refused, match="position_not_reached"):

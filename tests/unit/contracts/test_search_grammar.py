@@ -64,6 +64,7 @@ _WRONG = {
     "stauts:failed": ("stauts:", 'did you mean "status"?'),
     "state:failed": ("state:", 'did you mean "status"?'),
     "queue:mail status:faild": ("faild", "did you mean failed?"),
+    "status:nope": ("nope", "there are pending, running, completed, failed, cancelled"),
     "status:": (":", "status needs a value"),
     "status:failed,": (",", "another value"),
     'kind:a "open': ('"open', "quotes are not closed"),

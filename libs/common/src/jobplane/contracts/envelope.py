@@ -160,7 +160,10 @@ def event_from_message(headers: Mapping[str, str] | None, data: bytes) -> EventR
             at=datetime.fromisoformat(h["ce-time"]),
             data=data,
         )
-    except (KeyError, ValueError) as error:
+    except KeyError as error:
+        msg = f"not a Jobplane event: the header {error.args[0]} is missing"
+        raise InvalidMessage(msg) from error
+    except ValueError as error:
         msg = f"not a Jobplane event: {error}"
         raise InvalidMessage(msg) from error
 

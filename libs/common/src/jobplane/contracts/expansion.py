@@ -37,7 +37,11 @@ def expand(event: EventRecord) -> Iterator[EventRecord]:
                 operation_id=event.stream_id,
             )
     except (KeyError, TypeError, AttributeError) as error:
-        raise InvalidMessage(f"body of {event.type} is not as declared: {error}") from error
+        raise InvalidMessage(f"body of {event.type} is not as declared: {_fault(error)}") from error
+
+
+def _fault(error: Exception) -> str:
+    return f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def parsed(event: EventRecord) -> dict[str, Any]:

@@ -273,7 +273,7 @@ def _checked(key: str, value: _Value, *, negated: bool) -> object:
 def _hint(key: str, text: str) -> str | None:
     if key != "status":
         return _HOW.get(key)
-    near = difflib.get_close_matches(text.upper(), list(JobStatus), 1, 0.4)
+    near = difflib.get_close_matches(text.upper(), list(JobStatus), 1, 0.55)
     known = ", ".join(status.lower() for status in JobStatus)
     return f"did you mean {near[0].lower()}? There are {known}" if near else f"there are {known}"
 

@@ -52,14 +52,14 @@ REFUSALS: Final[Mapping[str, str]] = {
     "selector_ambiguous": "Say in one way which jobs: give ids or a filter, not both.",
     "edit_required": "Say what to change: give at least one of queue, priority, run_at and max_attempts.",
     "edit_not_allowed": "Only the action edit changes jobs: leave edit out, or choose that action.",
-    "reason_required": "So many jobs are not changed without a reason: say why.",
+    "reason_required": "A bulk operation of this size needs a reason: say why.",
     "plan_mismatch": "The plan is to do something else to its jobs: give its action, or the plan of this one.",
     "not_your_plan": "Somebody else made this plan: make one of your own, or ask a superadmin to run it.",
     "plan_expired": "The plan is older than a day: make a new one.",
     "plan_drifted": "The jobs that fit the filter have changed too much since it was planned: make a new plan.",
     "not_undoable": "A run that was forced cannot be taken back: the jobs were put before all others at once.",
     "nothing_to_undo": "The operation changed no job, so there is nothing to take back.",
-    "already_undone": "It was taken back, or is about to be: look at that operation; undo that one to do it again.",
+    "already_undone": "Its undo has run, or is about to: look at what that put back; undo that one to do it again.",
 }
 """Every code that `decide` refuses with, and what to do about it."""
 
@@ -72,7 +72,7 @@ INVERSE: Final[Mapping[BulkAction, BulkAction]] = {
 """What takes an action back; a run that was forced cannot be."""
 
 
-_WAITS_FOR_REASON: Final = "So many jobs are not changed without a reason: run the plan, and say why."
+_WAITS_FOR_REASON: Final = "A bulk operation of this size needs a reason: run the plan, and say why."
 _LATER_PERHAPS: Final = frozenset({"stop_pending", "unique_key_taken"})
 """Jobs that were skipped because of this may not be another time."""
 

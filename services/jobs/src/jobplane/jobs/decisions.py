@@ -23,7 +23,7 @@ REFUSALS: Final[Mapping[str, str]] = {
     "job_finished": "The job is finished, so there is nothing left to cancel: create or retry a job to run it again.",
     "job_not_cancelled": "Only a cancelled job can be restored: look at its status, nothing was cancelled here.",
     "stop_pending": "Its worker has not said yet whether it stopped: wait until that is settled, then restore the job.",
-    "job_not_editable": "Only a pending or failed job can be edited: cancel and restore it first, or clone it.",
+    "job_not_editable": "Only a pending or failed job can be edited: restore a cancelled one first, clone any other.",
     "nothing_to_change": "The job is like that already: give at least one value that is another than now.",
     "max_attempts_too_low": "So many attempts are used already: allow more than that, or leave the number as it is.",
     "unique_key_taken": "Another job that waits or runs holds the unique key: wait for that job, or cancel it first.",

@@ -263,6 +263,6 @@ def _reply_to(delivery: Delivery, issuer: str) -> str | None:
 def _plain(error: ValidationError) -> str:
     """What is wrong, without the values (they may be secret)."""
     return "; ".join(
-        f"{'.'.join(str(part) for part in problem['loc'])}: {problem['msg']}"
+        f"{'.'.join(str(part) for part in problem['loc']) or 'body'}: {problem['msg']}"
         for problem in error.errors(include_input=False)
     )

@@ -61,11 +61,12 @@ class Histories:
             if query.at is not None or query.position is not None:
                 [(head, now)] = await (await conn.execute(_HEAD)).fetchall()
                 refuse_to_foresee(query, head, now)
-            events = [event for event in await events_of(conn, query.job_id) if _was_there(event, query)]
+            ever = await events_of(conn, query.job_id)
+            events = [event for event in ever if _was_there(event, query)]
             history = told(events)
             job = fold(history)
             if job is None:
-                raise not_found(query.job_id)
+                raise _not_there_yet(ever[0]) if ever else not_found(query.job_id)
             texts = await bodies.shown(conn, references(job), self._redaction)
         shown = view(job, events[-1].position, None, texts)
         archived = events[-1].at if events[-1].type == JobArchived.TYPE else None
@@ -126,6 +127,11 @@ def refuse_to_foresee(query: OneJob, head: int, now: datetime) -> None:
         told = now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         detail = f"Here it is {told}: give an instant that is over, or leave as_of out."
         raise Refused("as_of_in_the_future", detail, {"now": told})
+
+
+def _not_there_yet(created: EventRecord) -> Refused:
+    detail = f"The job was not there yet: it was created at {created.at.isoformat()} (position {created.position})."
+    return Refused("job_not_found", detail, {"job_id": created.stream_id, "created_at": created.at.isoformat()})
 
 
 def _was_there(event: EventRecord, query: OneJob) -> bool:

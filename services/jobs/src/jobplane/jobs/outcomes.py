@@ -23,7 +23,7 @@ KEY_REUSED: Final = Rejected(
 
 EXPIRED: Final = Rejected(
     "command_expired",
-    "The command was not decided in time: look at the job, then send it again if it is still wanted.",
+    "The command was not decided in time: look at the job, then send it again if still wanted.",
 )
 
 VERSION_CONFLICT: Final = "version_conflict"
