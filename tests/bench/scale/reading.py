@@ -1,7 +1,7 @@
 """How long the questions take that depend on how many jobs there are: in SQL, in the parts and through the API."""
 
 import asyncio
-import base64
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from jobplane.chassis import database
 from jobplane.chassis.ids import new_id
+from jobplane.contracts.cursors import opened, sealed
 from jobplane.contracts.errors import Unavailable
 from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.jobs import JobStatus
@@ -82,6 +83,7 @@ SEARCHES: Final[Mapping[str, str]] = {
     "attempts that none took": "attempt:>=50",
 }
 """Queries; the braces are filled from the middle of all jobs."""
+_ID: Final = re.compile(r"[0-9a-f-]{36}")
 _TIMES: Final = 60
 _WARM: Final = 8
 _MIDDLE: Final = "SELECT id::text, date_trunc('minute', created_at) FROM jobs.job ORDER BY id OFFSET %s LIMIT 1"
@@ -106,7 +108,7 @@ def cursors(admin: psycopg.Connection[Any]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for name, share in DEPTHS.items():
         row = admin.execute(_AT, (int(whole[0] * share),)).fetchone() if share else None
-        found[name] = None if row is None else read_model.cursor_after(row[0])
+        found[name] = None if row is None else sealed(row[0])
     return found
 
 
@@ -155,7 +157,7 @@ def _cursor(wanted: JobFilter, plain: str | None) -> str | None:
     """The cursor of a list that leads where that of the read model does."""
     if plain is None:
         return None
-    job_id = base64.urlsafe_b64decode(plain + "=" * (-len(plain) % 4)).decode()
+    job_id = opened(plain, _ID)[0]
     return search_cursor.cursor_of(Place(job_id, 0), search_cursor.digest_of(wanted, JobSort.NEWEST))
 
 

@@ -105,4 +105,3 @@ AnyJobCommand = CreateJob | RetryJob | CancelJob | ForceRunJob | RestoreJob | Ed
 AnyDirective = AnyQueueCommand | AnyOperationCommand
 """Commands about what is no job."""
 AnyCommand = AnyJobCommand | AnyDirective
-VERBS: Final = ("create", "retry", "cancel", "run", "restore", "edit")

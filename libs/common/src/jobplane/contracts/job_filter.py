@@ -28,7 +28,6 @@ MAX_TERMS: Final = 20
 MAX_PATH: Final = 8
 SHORTEST_PREFIX: Final = 3
 """Letters and digits that must stand before a star: fewer would mean too many words."""
-SHORTEST_ID: Final = 4
 LONGEST_AGE: Final = timedelta(days=3650)
 KIND_WANTED: Final = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}\*?$"
 FINGERPRINT_PATTERN: Final = r"^[0-9a-f]{16}$"

@@ -1,7 +1,6 @@
 """Pages of the AuditLog, newest first: filters compose by AND, and the cursor is the last position that was shown."""
 
-import base64
-import binascii
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -10,6 +9,7 @@ from psycopg.rows import dict_row
 from psycopg.sql import SQL, Composed
 
 from jobplane.audit.entry import is_uuid
+from jobplane.contracts import cursors
 from jobplane.contracts.audit import AuditAction, AuditActor, AuditItem, AuditPage, AuditQuery, AuditTarget
 from jobplane.contracts.errors import Refused
 
@@ -68,6 +68,7 @@ AND position = ANY (ARRAY(
 
 MAX_PAGE_BYTES: Final = 512 * 1024
 _VERSION: Final = "1."
+_CURSOR: Final = re.compile(r"1\.([1-9][0-9]{0,18})")
 
 
 async def page(conn: AsyncConnection[Any], query: AuditQuery) -> AuditPage:
@@ -136,7 +137,7 @@ def _conditions(query: AuditQuery) -> list[SQL]:
 
 def cursor_after(position: int) -> str:
     """The cursor for the page after the entry at `position`."""
-    return base64.urlsafe_b64encode(f"{_VERSION}{position}".encode()).rstrip(b"=").decode()
+    return cursors.sealed(f"{_VERSION}{position}")
 
 
 def position_in(cursor: str) -> int:
@@ -145,13 +146,9 @@ def position_in(cursor: str) -> int:
     Raises:
         Refused: `invalid_cursor`, unless it is one that was handed out.
     """
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-        position = int(text.removeprefix(_VERSION))
-    except (binascii.Error, UnicodeError, ValueError):
-        position = 0
-    if not 0 < position < 2**63 or cursor_after(position) != cursor:
-        raise Refused("invalid_cursor", "Give back `next_cursor` as it was handed out, or none for the first page.")
+    position = int(cursors.opened(cursor, _CURSOR)[1])
+    if not 0 < position < 2**63:
+        raise Refused("invalid_cursor", cursors.NOT_OURS)
     return position
 
 

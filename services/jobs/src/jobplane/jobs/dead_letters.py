@@ -1,7 +1,5 @@
 """The dead letters of all services: listed, shown, handed over once more, discarded."""
 
-import base64
-import binascii
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -16,6 +14,7 @@ from jobplane.chassis import bus, clock, database
 from jobplane.chassis.intake import Delivery
 from jobplane.chassis.queries import Broker, serve
 from jobplane.chassis.stream_letters import Letter, StreamLetters
+from jobplane.contracts import cursors
 from jobplane.contracts.dead_letters import (
     DEAD_POSITION,
     DEAD_REASON,
@@ -265,16 +264,11 @@ def _command_id(content: JsonValue) -> CommandId | None:
 
 
 def _cursor(below: int) -> str:
-    return base64.urlsafe_b64encode(f"l{below}".encode()).rstrip(b"=").decode()
+    return cursors.sealed(f"l{below}")
 
 
 def _below(cursor: str) -> int:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (binascii.Error, ValueError):
-        text = ""
-    match = _CURSOR.fullmatch(text)
-    if match is None or int(match[1]) > MAX_SEQUENCE:
-        detail = "This cursor is not one of ours: take next_cursor of the page before, or leave it out."
-        raise Refused("invalid_cursor", detail)
-    return int(match[1])
+    below = int(cursors.opened(cursor, _CURSOR)[1])
+    if below > MAX_SEQUENCE:
+        raise Refused("invalid_cursor", cursors.NOT_OURS)
+    return below

@@ -1,7 +1,5 @@
 """What others may read of error groups: pages by keyset, and one group with its newest jobs."""
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
 
+from jobplane.contracts import cursors
 from jobplane.contracts.error_groups import (
     SAMPLE_CHARS,
     TREND_HOURS,
@@ -170,7 +169,7 @@ def _said(row: Sequence[Any], texts: Mapping[str, JsonValue]) -> dict[str, Any]:
 def _cursor_after(sort: ErrorSort, row: Sequence[Any]) -> str:
     value = row[_KEY_INDEX[sort]]
     number = (value - _EPOCH) // _MICROSECOND if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(f"{sort} {number} {row[0]}".encode()).decode().rstrip("=")
+    return cursors.sealed(f"{sort} {number} {row[0]}")
 
 
 def _decode_cursor(cursor: str, sort: ErrorSort) -> list[object]:
@@ -179,13 +178,8 @@ def _decode_cursor(cursor: str, sort: ErrorSort) -> list[object]:
     Raises:
         Refused: `invalid_cursor`.
     """
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (ValueError, binascii.Error):
-        text = ""
-    found = _CURSOR.fullmatch(text)
-    if found is None or found[1] != sort:
-        detail = "This cursor is not one of ours, or of another order: take next_cursor of the page before."
-        raise Refused("invalid_cursor", detail)
+    found = cursors.opened(cursor, _CURSOR)
+    if found[1] != sort:
+        raise Refused("invalid_cursor", "This cursor is of another order: leave it out, or ask for that order.")
     number = int(found[2])
     return [_EPOCH + number * _MICROSECOND if sort is ErrorSort.LAST_SEEN else number, found[3]]

@@ -8,6 +8,7 @@ from typing import Final
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
 
+from jobplane.contracts import cursors
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, Position
@@ -19,7 +20,7 @@ from jobplane.jobs.attempts import attempts_of, error_references, stopping_of
 from jobplane.jobs.differences import changes, references
 from jobplane.jobs.job import Job, evolve, fold
 from jobplane.jobs.past import events_of, told
-from jobplane.jobs.read_model import ReadModel, cursor_after, decode_cursor, fitting, not_found, view
+from jobplane.jobs.read_model import ReadModel, fitting, not_found, view
 from jobplane.jobs.redaction import BY_DEFAULT, Redaction
 
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
@@ -79,7 +80,7 @@ class Histories:
         Raises:
             Refused: `job_not_found`, `invalid_cursor`.
         """
-        after = int(decode_cursor(query.cursor, _NUMBER)) if query.cursor else 0
+        after = int(cursors.opened(query.cursor, _NUMBER)[0]) if query.cursor else 0
         async with self._pool.connection() as conn:
             events = await events_of(conn, query.job_id)
             steps = [step for step in _steps(events) if step[0].version > after]
@@ -89,7 +90,7 @@ class Histories:
             raise not_found(query.job_id)
         items = fitting([_item(event, changes(before, job, texts), texts) for event, before, job in shown])
         more = len(steps) > len(items)
-        return History(items=items, next_cursor=cursor_after(str(items[-1].version)) if more else None)
+        return History(items=items, next_cursor=cursors.sealed(str(items[-1].version)) if more else None)
 
     async def attempts(self, query: OneJobAttempts) -> Attempts:
         """The runs of a job, oldest first.
@@ -97,7 +98,7 @@ class Histories:
         Raises:
             Refused: `job_not_found`, `invalid_cursor`.
         """
-        after = int(decode_cursor(query.cursor, _NUMBER)) if query.cursor else 0
+        after = int(cursors.opened(query.cursor, _NUMBER)[0]) if query.cursor else 0
         async with self._pool.connection() as conn:
             history = told(await events_of(conn, query.job_id))
             page = [
@@ -111,7 +112,7 @@ class Histories:
         runs = [run for run in attempts_of(history, texts) if run.run > after]
         items = fitting(runs[: query.limit])
         more = len(runs) > len(items)
-        return Attempts(items=items, next_cursor=cursor_after(str(items[-1].run)) if more else None)
+        return Attempts(items=items, next_cursor=cursors.sealed(str(items[-1].run)) if more else None)
 
 
 def refuse_to_foresee(query: OneJob, head: int, now: datetime) -> None:

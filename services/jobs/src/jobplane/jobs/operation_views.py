@@ -7,6 +7,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from jobplane.contracts import cursors
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId, Position
 from jobplane.contracts.operations import (
@@ -25,7 +26,6 @@ from jobplane.contracts.queries import ListItems, ListOperations, OneOperation
 from jobplane.jobs import operation_rows
 from jobplane.jobs.bulk import INVERSE, PLAN_KEPT, REFUSALS, Operation, takes_back
 from jobplane.jobs.bulk_actions import CHANGED_SINCE, REFUSES
-from jobplane.jobs.read_model import cursor_after, decode_cursor
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PLACE: Final = re.compile(r"[0-9]{1,9}\.[0-9]{1,3}")
@@ -109,13 +109,13 @@ class OperationViews:
         Raises:
             Refused: `invalid_cursor`.
         """
-        before = decode_cursor(query.cursor, _ID) if query.cursor else _LAST_ID
+        before = cursors.opened(query.cursor, _ID)[0] if query.cursor else _LAST_ID
         wanted = [status.value for status in query.status] or None
         async with self._pool.connection() as conn:
             found = await (await conn.execute(_PAGE, (before, wanted, wanted, query.limit + 1))).fetchall()
         items = [view(operation_rows.operation_of(row)) for row in found[: query.limit]]
         more = len(found) > query.limit
-        return OperationPage(items=items, next_cursor=cursor_after(items[-1].id) if more else None)
+        return OperationPage(items=items, next_cursor=cursors.sealed(items[-1].id) if more else None)
 
     async def items(self, query: ListItems) -> OperationItems:
         """The jobs of an operation, in its order.
@@ -123,7 +123,7 @@ class OperationViews:
         Raises:
             Refused: `operation_not_found`, `invalid_cursor`.
         """
-        number, place = decode_cursor(query.cursor, _PLACE).split(".") if query.cursor else ("0", "0")
+        number, place = cursors.opened(query.cursor, _PLACE)[0].split(".") if query.cursor else ("0", "0")
         if _ID.fullmatch(query.operation_id) is None:
             raise _not_found(query.operation_id)
         told = (
@@ -136,7 +136,7 @@ class OperationViews:
         if not known:
             raise _not_found(query.operation_id)
         shown = found[: query.limit]
-        after = cursor_after(f"{shown[-1][0]}.{shown[-1][1]}") if len(found) > query.limit else None
+        after = cursors.sealed(f"{shown[-1][0]}.{shown[-1][1]}") if len(found) > query.limit else None
         return OperationItems(items=[_item(row) for row in shown], next_cursor=after)
 
 

@@ -1,7 +1,5 @@
 """What others may read of jobs: one job, lists, history, counts; every page by keyset, no counting of rows."""
 
-import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -9,6 +7,7 @@ from typing import Any, Final, TypeVar
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, JsonValue
 
+from jobplane.contracts import cursors
 from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, JobId, Position
@@ -93,7 +92,7 @@ class ReadModel:
             texts = await bodies.shown(conn, (job.error_ref for job, _ in shown), self._redaction, stacks=False)
         items = fitting([_in_list(view(job, row[_POSITION], row[_PROGRESS], texts)) for job, row in shown])
         more = len(found) > len(items)
-        return JobPage(items=items, next_cursor=cursor_after(items[-1].id) if more else None)
+        return JobPage(items=items, next_cursor=cursors.sealed(items[-1].id) if more else None)
 
     async def listed(self, ids: Sequence[str]) -> list[JobView]:
         """Jobs as lists show them, in the order of their ids here, as many as fit; unknown ids are left out."""
@@ -148,7 +147,7 @@ class ReadModel:
 
 def select(query: ListJobs) -> tuple[str, Sequence[object]]:
     """The statement for a page, and its parameters; it asks for one row more, to know whether there is a next page."""
-    after = None if query.cursor is None else decode_cursor(query.cursor, _ID)
+    after = None if query.cursor is None else cursors.opened(query.cursor, _ID)[0]
     return walks.walk(Trail(query.status, query.queue, query.kind), after, query.limit + 1, columns=VIEW_COLUMNS)
 
 
@@ -235,25 +234,3 @@ def not_found(job_id: JobId) -> Refused:
         "There is no such job: check the id, or look the job up in the list of jobs.",
         {"job_id": job_id},
     )
-
-
-def cursor_after(after: str) -> str:
-    """The cursor for the page after a job's id or an event's version."""
-    return base64.urlsafe_b64encode(after.encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str, shape: re.Pattern[str]) -> str:
-    """The id or version inside a cursor.
-
-    Raises:
-        Refused: `invalid_cursor`.
-    """
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode("ascii")
-    except (ValueError, binascii.Error):
-        text = ""
-    if shape.fullmatch(text) is None:
-        raise Refused(
-            "invalid_cursor", "This cursor is not one of ours: take next_cursor of the page before, or leave it out."
-        )
-    return text

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection, errors
 from psycopg_pool import AsyncConnectionPool
 from pydantic import ValidationError
 
+from jobplane.contracts import cursors
 from jobplane.contracts.errors import Refused, Unavailable
 from jobplane.contracts.ids import Position
 from jobplane.contracts.job_filter import JobFilter, conjoined
@@ -17,7 +18,7 @@ from jobplane.contracts.jobs import CountRelation, JobCount, JobPage
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs
 from jobplane.jobs import search_cursor, search_sql
 from jobplane.jobs.id_times import Skew
-from jobplane.jobs.read_model import ReadModel, cursor_after
+from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.redaction import Redaction
 from jobplane.jobs.search_cursor import Place, cursor_of
 from jobplane.jobs.search_estimates import estimated, rounded
@@ -218,7 +219,7 @@ def _plain(wanted: JobFilter, after: Place | None, limit: int) -> ListJobs:
     """As the read model is asked."""
     return ListJobs.model_construct(
         limit=limit,
-        cursor=None if after is None else cursor_after(after.id),
+        cursor=None if after is None else cursors.sealed(after.id),
         status=list(wanted.status),
         queue=list(wanted.queue),
         kind=list(wanted.kind),

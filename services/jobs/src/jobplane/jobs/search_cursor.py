@@ -1,17 +1,17 @@
 """Cursors of searches: where a page ended, and of which search it was."""
 
-import base64
-import binascii
 import json
 import re
 from hashlib import sha256
 from typing import Final, NamedTuple
 
+from jobplane.contracts import cursors
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.job_filter import JobFilter
 from jobplane.contracts.queries import JobSort
 
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_LIST: Final = re.compile(r"\[.*\]")
 _LARGEST: Final = 2**63
 
 
@@ -31,7 +31,7 @@ def digest_of(wanted: JobFilter, sort: JobSort) -> str:
 def cursor_of(place: Place, digest: str) -> str:
     """The cursor for the page after a job."""
     told = json.dumps([digest, place.id, place.key], separators=(",", ":"))
-    return base64.urlsafe_b64encode(told.encode()).decode().rstrip("=")
+    return cursors.sealed(told)
 
 
 def place_in(cursor: str, digest: str) -> Place:
@@ -41,8 +41,8 @@ def place_in(cursor: str, digest: str) -> Place:
         Refused: `invalid_cursor`: it is none of ours, or of another search.
     """
     try:
-        told = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True))
-    except (ValueError, binascii.Error):
+        told = json.loads(cursors.opened(cursor, _LIST)[0])
+    except ValueError:
         told = None
     match told:
         case [str(found), str(job_id), int(key)] if _ID.fullmatch(job_id) and -_LARGEST <= key < _LARGEST:
@@ -52,6 +52,4 @@ def place_in(cursor: str, digest: str) -> Place:
                 "This cursor is of another search: leave it out, or ask with the filter and the order it came from."
             )
             raise Refused("invalid_cursor", detail)
-    raise Refused(
-        "invalid_cursor", "This cursor is not one of ours: take next_cursor of the page before, or leave it out."
-    )
+    raise Refused("invalid_cursor", cursors.NOT_OURS)
