@@ -127,6 +127,7 @@ def test_what_a_bulk_operation_does_shows_in_the_list_and_on_the_page_of_its_job
     assert api.post("/jobs/bulk", json={"action": "cancel", "ids": [*jobs, last]}).status_code == 202
     admin.expect_status(last, "Cancelled")
     expect(detail.locator("h1 + .status")).to_have_text("Cancelled")
+    expect(detail.locator(".timeline li").first).to_contain_text("in bulk operation …")
 
 
 def test_filters_and_pages_stand_in_the_address(admin: Visit, api: httpx2.Client) -> None:
@@ -152,6 +153,26 @@ def test_filters_and_pages_stand_in_the_address(admin: Visit, api: httpx2.Client
     page.get_by_role("navigation", name="Jobs by status").get_by_role("link", name="Pending").click()
     expect(page).to_have_url(re.compile(r"status=PENDING"))
     expect(page.locator(".counter[aria-current=true]")).to_contain_text("Pending")
+
+
+def test_a_search_finds_its_jobs_and_one_that_is_wrong_says_where(admin: Visit, api: httpx2.Client) -> None:
+    page, wanted, other = admin.page, create(api, "searched.for", tags=["wanted"]), create(api, "searched.for")
+    expect(admin.row(other)).to_be_visible()
+    search = page.get_by_label("Search")
+    search.fill("kind:searched.* tag:wanted")
+    search.press("Enter")
+    expect(page.locator("#jobs tbody tr")).to_have_count(1)
+    expect(admin.row(wanted)).to_be_visible()
+    expect(page).to_have_url(re.compile(r"q=kind%3Asearched"))
+    search.fill("kind:searched.* tga:wanted")
+    search.press("Enter")
+    expect(page.locator("mark")).to_have_text("tga:")
+    expect(page.get_by_role("alert")).to_contain_text('did you mean "tag"?')
+    admin.expect_accessible()
+    admin.shoot("search-wrong")
+    page.get_by_role("link", name="Remove the search").click()
+    expect(admin.row(other)).to_be_visible()
+    expect(search).to_have_value("")
 
 
 def test_a_refresh_that_comes_late_does_not_undo_a_new_filter(admin: Visit, api: httpx2.Client) -> None:

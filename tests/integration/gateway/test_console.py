@@ -3,6 +3,7 @@
 from datetime import timedelta
 from html import unescape
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -11,6 +12,8 @@ from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Role
 from jobplane.contracts.commands import CancelJob, ForceRunJob, RetryJob
 from jobplane.contracts.jobs import JobStatus, StopState
+from jobplane.contracts.queries import ListJobs
+from jobplane.contracts.search_grammar import parse
 from tests.integration.gateway.conftest import ADMIN_PASSWORD, Running
 from tests.integration.gateway.scripted_jobs import done, job, refused
 
@@ -212,6 +215,53 @@ async def test_texts_of_others_are_never_markup(gateway: Running) -> None:
         policy = answer.headers["content-security-policy"]
         assert "script-src 'self'" in policy
         assert "unsafe" not in policy
+
+
+async def test_the_jobs_screen_searches_as_the_api_does(gateway: Running) -> None:
+    script(gateway, job())
+    path = "/admin/jobs?status=FAILED&q=kind%3Aimage.*+actor%3Aadmin"
+    text = (await (await gateway.browser(Role.VIEWER)).get(path)).text
+    [asked] = [ListJobs.model_validate_json(body) for subject, body in gateway.jobs.asked if subject.endswith(".list")]
+    [admin] = asked.filter.actor
+    assert UUID(admin), "names are known to the gateway alone"
+    assert asked.filter.model_copy(update={"actor": ("admin",)}) == parse("kind:image.* actor:admin")
+    assert asked.status == [JobStatus.FAILED]
+    assert 'value="kind:image.* actor:admin"' in text
+    assert 'href="/admin/jobs?status=FAILED">' in text, "the search can be taken away"
+
+
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "part"])
+async def test_a_query_that_means_nothing_is_explained_in_the_place_of_the_list(
+    gateway: Running, headers: dict[str, str]
+) -> None:
+    script(gateway, job())
+    answer = await (await gateway.browser(Role.VIEWER)).get("/admin/jobs?q=stauts:failed+mail", headers=headers)
+    assert answer.status_code == 200
+    assert '<mark class="wrong">stauts:</mark>failed mail' in answer.text
+    assert "did you mean &#34;status&#34;?" in answer.text
+    assert "<table" not in answer.text
+    nobody = await (await gateway.browser(Role.VIEWER)).get("/admin/jobs?q=actor:nobody", headers=headers)
+    assert "Nobody is called nobody" in nobody.text
+    assert not [subject for subject, _ in gateway.jobs.asked if subject.endswith(".list")]
+
+
+async def test_a_search_that_takes_too_long_is_told_in_the_place_of_the_list(gateway: Running) -> None:
+    script(gateway, job())
+    problem = {"code": "search_too_slow", "detail": "Name a status.", "facts": {"retry_after_s": 2}}
+    gateway.jobs.answers["jobs.query.list"] = {"problem": problem}
+    answer = await (await gateway.browser(Role.VIEWER)).get("/admin/jobs?q=x")
+    assert answer.status_code == 200
+    assert "Name a status." in answer.text
+    assert "data-retry" not in answer.text
+
+
+async def test_conditions_that_the_screen_does_not_know_are_named(gateway: Running) -> None:
+    script(gateway, job())
+    viewer = await gateway.browser(Role.VIEWER)
+    text = (await viewer.get("/admin/jobs?status=SLEEPING&stauts=FAILED")).text
+    assert "This page does not know" in text
+    assert '<code class="mono">status=SLEEPING</code>, <code class="mono">stauts</code>' in text
+    assert "does not know" not in (await viewer.get("/admin/jobs?status=FAILED&queue=&kind=&q=&limit=100")).text
 
 
 async def test_a_part_that_is_away_is_a_page_or_a_banner_above_the_old_rows(gateway: Running) -> None:

@@ -9,11 +9,12 @@ from starlette.responses import RedirectResponse, Response
 
 from jobplane.contracts.actors import HUMAN_KINDS
 from jobplane.contracts.ids import JobId
-from jobplane.contracts.jobs import History, JobPage, JobView, Stats
+from jobplane.contracts.jobs import History, JobView, Stats
 from jobplane.contracts.queries import Nothing, OneJob, OneJobHistory
 from jobplane.gateway.console import rendering
 from jobplane.gateway.console.failures import Screen
 from jobplane.gateway.console.filters import JobsView
+from jobplane.gateway.console.searching import find
 from jobplane.gateway.console.visitor import Operator, Visitor, frame, is_partial
 from jobplane.gateway.wiring import Gateway, gateway_of
 
@@ -29,15 +30,16 @@ async def home(_caller: Visitor) -> Response:
 
 @router.get(PATH)
 async def jobs(request: Request, caller: Visitor) -> Response:
-    """The list, newest first; htmx gets the part that changes."""
+    """The list, newest first, of what the filters and the query find; htmx gets the part that changes."""
     view = JobsView.read(request.query_params)
-    bus = gateway_of(request).bus
-    page, stats = await asyncio.gather(
-        bus.ask("jobs", "list", view.query(), JobPage), bus.ask("jobs", "stats", Nothing(), Stats)
+    gateway = gateway_of(request)
+    (page, not_searched), stats = await asyncio.gather(
+        find(gateway, view), gateway.bus.ask("jobs", "stats", Nothing(), Stats)
     )
     values = {
         "view": view,
         "page": page,
+        "not_searched": not_searched,
         "stats": stats,
         "total": sum(stats.by_status.values()),
         "kinds": sorted({job.kind for job in page.items}),
