@@ -1,6 +1,7 @@
 """How the console speaks, and which addresses it makes and follows."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,9 +12,13 @@ from jobplane.contracts.actors import Actor, ActorKind
 from jobplane.contracts.audit import AuditAction
 from jobplane.contracts.ids import Position
 from jobplane.contracts.job_events import JOB_EVENTS
-from jobplane.contracts.jobs import HistoryItem, JobStatus, StopState
+from jobplane.contracts.jobs import Change, HistoryItem, JobStatus, StopState
+from jobplane.contracts.search_grammar import LONGEST_QUERY
 from jobplane.gateway.console import words
 from jobplane.gateway.console.filters import AuditView, JobsView, local_path
+from jobplane.gateway.console.searching import pieces
+from jobplane.gateway.problems import Misread
+from jobplane.gateway.searches import filter_of
 
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -44,11 +49,11 @@ def test_everything_that_can_be_shown_has_a_word() -> None:
     assert words.action_word(AuditAction.JOB_FORCE_RUN) == "Job force run"
 
 
-def test_an_event_tells_what_is_not_said_elsewhere() -> None:
-    item = HistoryItem(
+def event(type_: str, **told: Any) -> HistoryItem:
+    return HistoryItem(
         position=Position(3),
         version=2,
-        type="job.failed.v1",
+        type=type_,
         at=NOON,
         actor=Actor(id="worker-1", kind=ActorKind.WORKER),
         reason=None,
@@ -56,6 +61,13 @@ def test_an_event_tells_what_is_not_said_elsewhere() -> None:
         trace_id="0" * 32,
         before=JobStatus.RUNNING,
         after=JobStatus.PENDING,
+        **told,
+    )
+
+
+def test_an_event_tells_what_is_not_said_elsewhere() -> None:
+    item = event(
+        "job.failed.v1",
         data={
             "run": 2,
             "attempt": 1,
@@ -64,9 +76,28 @@ def test_an_event_tells_what_is_not_said_elsewhere() -> None:
             "run_at": "2026-11-22T12:00:00+00:00",
             "error": {"type": "OSError", "message": "disk full"},
         },
+        changes=[Change(field="attempt", before=0, after=1)],
     )
     assert words.event_facts(item) == [("run", "2"), ("attempt", "1"), ("next attempt", "2026-11-22 12:00:30 UTC")]
     assert words.event_error(item) == ("OSError", "disk full")
+
+
+def test_an_edit_tells_what_was_and_what_is_but_no_payload() -> None:
+    changes = [
+        Change(field="queue", before="default", after="slow-mail"),
+        Change(field="priority", before=0, after=-5),
+        Change(field="run_at", before="2026-11-22T12:00:00+00:00", after="2026-11-23T12:00:00+00:00"),
+        Change(field="forced", before=True, after=False),
+        Change(field="payload", before={"to": "ada"}, after={"to": "eve"}),
+    ]
+    item = event("job.edited.v1", data={"queue": "slow-mail"}, changes=changes)
+    assert words.event_facts(item) == [
+        ("queue", "default → slow-mail"),
+        ("priority", "0 → -5"),
+        ("due", "2026-11-22 12:00:00 UTC → 2026-11-23 12:00:00 UTC"),
+        ("first in line", "yes → no"),
+        ("payload", "changed"),
+    ]
 
 
 @given(st.text())
@@ -84,9 +115,13 @@ def test_paths_that_browsers_would_read_otherwise_are_not_followed(text: str | N
     assert local_path(text) == "/admin"
 
 
-def test_unknown_words_in_an_address_are_left_out() -> None:
-    view = JobsView.read(QueryParams("status=FAILED&status=SLEEPING&status=FAILED&limit=7&kind=a.b%00&queue= q "))
-    assert view == JobsView(status=(JobStatus.FAILED,), queue="q", kind="a.b")
+def test_unknown_words_in_an_address_are_left_out_and_told() -> None:
+    view = JobsView.read(QueryParams("status=failed&status=SLEEPING&status=FAILED&limit=7&kind=a.b%00&queue= q &tag=x"))
+    ignored = (("status", "SLEEPING"), ("tag", "x"))
+    assert view == JobsView(status=(JobStatus.FAILED,), queue="q", kind="a.b", ignored=ignored)
+    assert view.unknown == ["status=SLEEPING", "tag"]
+    assert JobsView.read(QueryParams(view.url().partition("?")[2])) == view, "a refresh tells it again"
+    assert view.with_status(None) == "/admin/jobs?queue=q&kind=a.b"
     assert AuditView.read(QueryParams("outcome=maybe&action=NOTHING")) == AuditView()
 
 
@@ -100,12 +135,31 @@ def test_a_page_size_that_is_not_offered_is_the_usual_one(limit: str) -> None:
     st.lists(st.sampled_from(JobStatus), unique=True),
     st.from_regex(r"[a-z0-9_-]{0,64}", fullmatch=True),
     st.from_regex(r"[A-Za-z0-9_.-]{0,60}", fullmatch=True),
+    st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=100),
     st.sampled_from((50, 100, 200)),
 )
-def test_a_view_reads_its_own_address(status: list[JobStatus], queue: str, kind: str, limit: int) -> None:
+def test_a_view_reads_its_own_address(status: list[JobStatus], queue: str, kind: str, q: str, limit: int) -> None:
     in_order = tuple(word for word in JobStatus if word in status)
-    view = JobsView(status=in_order, queue=queue, kind=kind, cursor="abc", limit=limit)
+    view = JobsView(status=in_order, queue=queue, kind=kind, q=q, cursor="abc", limit=limit)
     assert JobsView.read(QueryParams(view.url().partition("?")[2])) == view
+
+
+def test_a_query_that_is_too_long_stays_so_and_is_not_cut_to_another_meaning() -> None:
+    assert len(JobsView.read(QueryParams({"q": "x" * 5000})).q) > LONGEST_QUERY
+
+
+def test_a_query_is_shown_with_its_wrong_parts_apart() -> None:
+    query = "queue:mail stauts:failed older:soon x"
+    with pytest.raises(Misread) as misread:
+        filter_of(query)
+    assert pieces(query, misread.value.errors) == (
+        ("queue:mail ", False),
+        ("stauts:", True),
+        ("failed older:", False),
+        ("soon", True),
+        (" x", False),
+    )
+    assert pieces(query, []) == ()
 
 
 def test_a_counter_shows_its_status_alone_and_lets_go_when_chosen_again() -> None:

@@ -7,7 +7,8 @@ from typing import Final
 from pydantic import JsonValue
 
 from jobplane.contracts.audit import AuditAction
-from jobplane.contracts.jobs import FINISHED, HistoryItem, JobStatus, JobView, StopState
+from jobplane.contracts.job_events import JobEdited
+from jobplane.contracts.jobs import FINISHED, Change, HistoryItem, JobStatus, JobView, StopState
 
 STATUS_WORDS: Final[Mapping[JobStatus, str]] = {
     JobStatus.PENDING: "Pending",
@@ -119,6 +120,8 @@ def number(count: int) -> str:
 
 def event_facts(item: HistoryItem) -> list[tuple[str, str]]:
     """What else an event says, as label and text, in reading order; what is empty or shown elsewhere is left out."""
+    if item.type == JobEdited.TYPE:
+        return [_change(change) for change in item.changes]
     facts = [(label, _text(item.data.get(name))) for name, label in _EVENT_FACTS.items()]
     shown = {"", item.actor.id, f"{instant(item.at)} UTC"}
     return [(label, text) for label, text in facts if text not in shown]
@@ -142,6 +145,34 @@ _EVENT_FACTS: Final[Mapping[str, str]] = {
     "max_attempts": "attempts allowed",
     "priority": "priority",
 }
+
+
+_FIELDS: Final[Mapping[str, str]] = {
+    "run_at": "due",
+    "max_attempts": "attempts allowed",
+    "timeout_s": "seconds a run",
+    "forced": "first in line",
+}
+"""What fields of a job are called, where it is not their name."""
+
+
+def _change(change: Change) -> tuple[str, str]:
+    """A field and what became of it; a payload may be of any size, so that it only says that it changed."""
+    if change.field == "payload":
+        return "payload", "changed"
+    return _FIELDS.get(change.field, change.field), f"{_value(change.before)} → {_value(change.after)}"
+
+
+def _value(value: JsonValue) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case str():
+            return _instant_text(value)
+        case _:
+            return str(value)
 
 
 def _text(value: JsonValue) -> str:
