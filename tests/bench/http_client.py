@@ -3,8 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from http import HTTPStatus
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+from jobplane.contracts.errors import Unavailable
 
 
 class HttpClient:
@@ -28,8 +31,14 @@ class HttpClient:
         return await self._ask(f"POST {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n", body)
 
     async def get(self, path: str) -> Any:
-        """The parsed answer; it must be a 200."""
+        """The parsed answer; it must be a 200.
+
+        Raises:
+            Unavailable: it is a 503.
+        """
         status, body = await self._ask(f"GET {path} HTTP/1.1\r\n{self._head}\r\n", b"")
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            raise Unavailable(body.decode())
         assert status == 200, body
         return json.loads(body)
 

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 import uvloop
 
-from tests.bench import bulks, commands, footprint, lifecycles, machine, raw, recovery, storage, streams
+from tests.bench import bulks, commands, footprint, lifecycles, machine, raw, recovery, searches, storage, streams
 from tests.bench.catalogue import measurement
 from tests.bench.figures import Measurement, Run
 from tests.bench.missing import NotHere
@@ -44,6 +44,7 @@ BENCHES: Final = (
     Bench("bulk.retry", bulks.retry),
     Bench("bulk.cancel", bulks.cancel),
     Bench("bulk.beside", bulks.beside),
+    Bench("search", searches.pages, 1),
     Bench("relay", streams.relay),
     Bench("projection", streams.projection),
     Bench("orphan", recovery.orphans),

@@ -12,7 +12,7 @@ import psycopg
 
 from jobplane.local import migrate
 from tests.bench.scale import populate, reading, sizes
-from tests.bench.scale.ground import Ground, prepare_process, tell
+from tests.bench.scale.ground import KEPT, Ground, prepare_process, tell
 from tests.bench.scale.reading import Figures
 from tests.bench.site import projected
 from tests.support import invariants
@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ready", type=int, default=100_000, help="due jobs in one queue while claims are measured")
     parser.add_argument("--seed", type=int, default=1, help="of the mix")
     parser.add_argument("--patience", type=float, default=3600, metavar="S", help="of the step `follow`")
-    parser.add_argument("--directory", type=Path, default=Path("/var/tmp/jobplane-scale"), help="kept between runs")
+    parser.add_argument("--directory", type=Path, default=KEPT, help="kept between runs")
     return parser
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import structlog
@@ -16,6 +16,8 @@ from jobplane.local import postgres
 from jobplane.local.ports import LOOPBACK
 from tests.support.platform import Platform
 
+KEPT: Final = Path("/var/tmp/jobplane-scale")
+"""Where data is that takes long to make."""
 _SUPERUSER_PASSWORD = "postgres_password"
 
 _TERMINATED = 143

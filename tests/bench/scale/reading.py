@@ -220,7 +220,7 @@ async def of_api(
         for depth, cursor in places.items():
             for name, asked in FILTERS.items():
                 path = _path(JobFilter.model_validate(asked), cursor, asked)
-                found |= await timed(f"api page {depth}, {name}", lambda path=path: client.get(path), times, tail=0.99)  # type: ignore[misc]
+                found |= await timed(f"api page {depth}, {name}", lambda path=path: client.get(path), times)  # type: ignore[misc]
             for name, query in searches.items():
                 path = _path(parse(query), cursor, {"q": [query]})
                 found |= await timed(f"api search {depth}, {name}", lambda path=path: client.get(path), times)  # type: ignore[misc]
