@@ -93,6 +93,95 @@ def test_every_example_is_as_its_schema_says(name: str) -> None:
         assert [f"{where}: {error.message}" for error in validator.iter_errors(value)] == []
 
 
+def answer_of(name: str, status: str = "200") -> Any:
+    """The example of a successful answer; what is null in it is left out by the framework."""
+    return OPERATIONS[name]["responses"][status]["content"]["application/json"]["example"]
+
+
+def jobs_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Every job that is shown whole, however deep."""
+    if isinstance(value, dict):
+        if {"status", "kind", "max_attempts", "version"} <= value.keys():
+            yield value
+        for part in value.values():
+            yield from jobs_in(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from jobs_in(part)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_jobs_in_examples_could_be(name: str) -> None:
+    for job in jobs_in([example for _, content in contents_of(OPERATIONS[name]) for example in examples_of(content)]):
+        status = job["status"]
+        assert bool(job.get("finished_at")) is (status in {"COMPLETED", "FAILED", "CANCELLED"})
+        assert job["attempt"] <= job["max_attempts"]
+        assert job["attempt"] <= job.get("run", job["attempt"])
+        if status == "PENDING":
+            assert not job.get("progress")
+            assert job.get("result") is None
+        assert bool(job.get("error")) is (status == "FAILED")
+
+
+JOB = "/api/admin/jobs/{job_id}"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (f"POST {JOB}/retry", {"status": "PENDING", "attempt": 0}),
+        (f"POST {JOB}/cancel", {"status": "CANCELLED", "stop": "pending"}),
+        (f"DELETE {JOB}", {"status": "CANCELLED", "stop": "pending"}),
+        (f"POST {JOB}/run", {"status": "PENDING", "forced": True}),
+        (f"POST {JOB}/restore", {"status": "PENDING", "stop": None}),
+        (f"PATCH {JOB}", {"status": "FAILED", "payload": {"side": 640}}),
+    ],
+)
+def test_a_job_is_shown_as_the_verb_leaves_it(name: str, told: dict[str, Any]) -> None:
+    shown = answer_of(name)["job"]
+    assert {field: shown.get(field) for field in told} == told
+
+
+def test_a_job_that_was_just_created_is_new() -> None:
+    for name in ("POST /api/admin/jobs", f"POST {JOB}/clone"):
+        assert answer_of(name, "201").items() >= {"status": "PENDING", "run": 0, "version": 1}.items()
+        assert answer_of(name, "200")["unique_key"]
+    copy = answer_of(f"POST {JOB}/clone", "201")
+    assert copy["cloned_from"] not in {None, copy["id"]}
+
+
+@pytest.mark.parametrize("what", ["queues/{queue}", "kinds/{kind}"])
+@pytest.mark.parametrize(
+    ("verb", "state"),
+    [("POST pause", "paused"), ("POST drain", "draining"), ("POST resume", "active"), ("PUT limits", "active")],
+)
+def test_a_queue_is_shown_as_the_verb_leaves_it(what: str, verb: str, state: str) -> None:
+    method, word = verb.split()
+    shown = answer_of(f"{method} /api/admin/{what}/{word}")["queue"]
+    assert shown["state"] == state
+    assert bool(shown.get("paused")) is (state != "active")
+    assert bool(shown.get("kind")) is (what == "kinds/{kind}")
+    if "paused" in shown:
+        assert shown["paused"]["drain"] is (state == "draining")
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"), [("run", "running"), ("pause", "paused"), ("resume", "running"), ("stop", "stopped")]
+)
+def test_an_operation_is_shown_as_the_verb_leaves_it(verb: str, status: str) -> None:
+    shown = answer_of(f"POST /api/admin/operations/{{operation_id}}/{verb}")
+    assert shown["status"] == status
+    assert bool(shown.get("ended_at")) is (status == "stopped")
+
+
+@pytest.mark.parametrize("name", ["POST /api/admin/jobs/bulk", "POST /api/admin/operations/{operation_id}/undo"])
+def test_an_operation_that_goes_on_has_not_ended(name: str) -> None:
+    accepted, planned = answer_of(name, "202"), answer_of(name, "200")
+    assert (accepted["status"], accepted.get("ended_at"), accepted["done"]) == ("planning", None, 0)
+    assert (planned["status"], planned.get("started_at")) == ("planned", None)
+    assert bool(accepted.get("undo_of")) is name.endswith("undo")
+
+
 def test_every_refusal_is_named_by_an_endpoint() -> None:
     named = set[str]().union(*map(codes_of, OPERATIONS.values()))
     assert problems.STATUS.keys() - named == NOT_OF_ONE_ENDPOINT

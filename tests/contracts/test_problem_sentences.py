@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import jobplane.jobs
-from jobplane.gateway.problem_examples import SENTENCES
+from jobplane.gateway.problem_examples import SAME_LIMITS, SENTENCES
 from jobplane.jobs import bulk, decisions, queue
 from jobplane.jobs.decisions import Rejected
 
@@ -30,3 +30,8 @@ for code, sentence in told():
 @pytest.mark.parametrize("code", sorted(SAID))
 def test_the_example_of_a_refusal_is_what_is_said(code: str) -> None:
     assert SENTENCES[code] in SAID[code]
+
+
+def test_what_two_things_refuse_alike_each_says_in_its_own_words() -> None:
+    assert SENTENCES["nothing_to_change"] == decisions.REFUSALS["nothing_to_change"]
+    assert queue.REFUSALS["nothing_to_change"] == SAME_LIMITS

@@ -47,7 +47,15 @@ _JOB: Final[dict[str, Any]] = _LIST_ITEM | {
     "result": None,
     "error": _LIST_ITEM["error"] | {"stack": 'File "thumbnail.py", line 12, in thumbnail'},
 }
-_RETRIED: Final[dict[str, Any]] = _JOB | {"status": "PENDING", "attempt": 0, "version": 12, "error": None}
+_RETRIED: Final[dict[str, Any]] = _JOB | {
+    "status": "PENDING",
+    "attempt": 0,
+    "finished_at": None,
+    "version": 12,
+    "position": 4712,
+    "error": None,
+    "progress": None,
+}
 _QUEUE: Final[dict[str, Any]] = {
     "queue": "mail",
     "kind": None,

@@ -75,11 +75,16 @@ JobListPage: Final = _without(JobPage, "JobListPage", items=list[JobListItem])  
 
 
 def shows(
-    model: type[BaseModel], status: int = 200, description: str = "Here it is.", *, headers: Iterable[str] = ()
+    model: type[BaseModel],
+    status: int = 200,
+    description: str = "Here it is.",
+    *,
+    headers: Iterable[str] = (),
+    example: dict[str, Any] | None = None,
 ) -> Responses:
-    """A successful answer."""
+    """A successful answer; the example is the usual one of its model, unless another is given."""
     documented = {name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in headers}
-    content = {"application/json": {"example": EXAMPLES[model.__name__]}}
+    content = {"application/json": {"example": EXAMPLES[model.__name__] if example is None else example}}
     return {status: {"model": model, "description": description, "headers": documented, "content": content}}
 
 
@@ -98,11 +103,13 @@ def shows_file() -> Responses:
     }
 
 
-def may_fail(*codes: str) -> Responses:
-    """Refusals that a route may answer beyond those that every route has."""
+def may_fail(*codes: str, **said: str) -> Responses:
+    """Refusals that a route may answer beyond those that every route has; `said` are codes with their own sentences."""
     responses: Responses = {}
     for code in codes:
-        _add(responses, code, key=int)
+        _add(responses, code, SENTENCES[code], key=int)
+    for code, sentence in said.items():
+        _add(responses, code, sentence, key=int)
     return responses
 
 
@@ -154,7 +161,7 @@ def _complete(operation: dict[str, Any], route: APIRoute) -> set[type[BaseModel]
         elif call is same_origin:
             operation["security"] = []
     for code in codes:
-        _add(responses, code, key=str)
+        _add(responses, code, SENTENCES[code], key=str)
     return models
 
 
@@ -197,7 +204,7 @@ def calls_of(dependant: Dependant) -> Iterator[Any]:
         yield from calls_of(dependency)
 
 
-def _add(responses: dict[Any, dict[str, Any]], code: str, *, key: type[int] | type[str]) -> None:
+def _add(responses: dict[Any, dict[str, Any]], code: str, sentence: str, *, key: type[int] | type[str]) -> None:
     """Document one refusal beside the others of its status."""
     status = problems.status_of(code)
     response = responses.setdefault(key(status.value), {"description": status.phrase, "content": {}})
@@ -212,7 +219,7 @@ def _add(responses: dict[Any, dict[str, Any]], code: str, *, key: type[int] | ty
             "title": status.phrase,
             "status": status.value,
             "code": code,
-            "detail": SENTENCES[code],
+            "detail": sentence,
             "trace_id": _EXAMPLE_TRACE,
             **FACTS.get(code, {}),
         }

@@ -26,7 +26,7 @@ SENTENCES: Final[Mapping[str, str]] = {
     "job_not_editable": "Only a pending or failed job can be edited: restore a cancelled one first, clone any other.",
     "payload_erased": "The payload of this job was erased: give the copy one of its own.",
     "job_archived": "The job was archived: its history is still there, copy it if it should run again.",
-    "nothing_to_change": "It has exactly these limits already: ask for other ones.",
+    "nothing_to_change": "The job is like that already: give at least one value that is another than now.",
     "max_attempts_too_low": "So many attempts are used already: allow more than that, or leave the number as it is.",
     "job_not_due": "The job waits for its time: wait until it is due, or force it to run now.",
     "job_exists": "A job with this id exists already: choose a new id for a new job.",
@@ -88,6 +88,9 @@ SENTENCES: Final[Mapping[str, str]] = {
     "journal_diverged": "Writes are halted, because the database is older than the bus: see docs/operations.md.",
 }
 """By its code; a test holds them to be all there are."""
+
+SAME_LIMITS: Final = "It has exactly these limits already: ask for other ones."
+"""`nothing_to_change` of a queue or kind."""
 
 FACTS: Final[Mapping[str, dict[str, Any]]] = {
     "job_not_failed": {"job_id": "01920a3c-7f00-7a00-8000-0123456789ab", "job_status": "RUNNING", "version": 12},

@@ -28,8 +28,9 @@ from jobplane.gateway.answers import ONE_JOB, Instant, JobIdPath, Reason
 from jobplane.gateway.auth import Admin
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import Agreed, AgreedToCreate
-from jobplane.gateway.openapi import may_fail, shows
-from jobplane.gateway.routes.jobs import check_payload
+from jobplane.gateway.openapi import Responses, may_fail, shows
+from jobplane.gateway.routes.jobs import check_payload, created
+from jobplane.gateway.verb_examples import COPIED, JOBS
 from jobplane.gateway.views import Accepted, Controlled
 from jobplane.gateway.wiring import gateway_of
 
@@ -86,9 +87,7 @@ class Edit(Wish):
     """Why, in your words; kept in the audit log."""
 
 
-_CONTROLLED: Final = shows(Controlled, headers=("ETag",)) | shows(
-    Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
-)
+_ACCEPTED: Final = shows(Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After"))
 _ANY_COMMAND: Final = (
     "job_not_found",
     "job_archived",
@@ -100,9 +99,13 @@ _ANY_COMMAND: Final = (
 )
 
 
+def _controlled(verb: str) -> Responses:
+    return shows(Controlled, headers=("ETag",), example=JOBS[verb]) | _ACCEPTED
+
+
 @router.post(
     "/{job_id}/retry",
-    responses=_CONTROLLED | may_fail("job_not_failed", "unique_key_taken", *_ANY_COMMAND),
+    responses=_controlled("retry") | may_fail("job_not_failed", "unique_key_taken", *_ANY_COMMAND),
     summary="Retry a failed job",
 )
 async def retry_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
@@ -111,7 +114,9 @@ async def retry_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: 
 
 
 @router.post(
-    "/{job_id}/cancel", responses=_CONTROLLED | may_fail("job_finished", *_ANY_COMMAND), summary="Cancel a job"
+    "/{job_id}/cancel",
+    responses=_controlled("cancel") | may_fail("job_finished", *_ANY_COMMAND),
+    summary="Cancel a job",
 )
 async def cancel_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
     """Stop a PENDING or RUNNING job. A running one is fenced at once; `stop` tells later what its worker did."""
@@ -119,7 +124,7 @@ async def cancel_job(request: Request, caller: Admin, job_id: JobIdPath, agreed:
 
 
 @router.post(
-    "/{job_id}/run", responses=_CONTROLLED | may_fail("job_not_pending", *_ANY_COMMAND), summary="Run a job now"
+    "/{job_id}/run", responses=_controlled("run") | may_fail("job_not_pending", *_ANY_COMMAND), summary="Run a job now"
 )
 async def run_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
     """Make a PENDING job due now, before all priorities."""
@@ -128,7 +133,7 @@ async def run_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Ag
 
 @router.delete(
     ONE_JOB,
-    responses=_CONTROLLED | may_fail("job_finished", *_ANY_COMMAND),
+    responses=_controlled("cancel") | may_fail("job_finished", *_ANY_COMMAND),
     summary="Cancel a job (the same as POST …/cancel)",
 )
 async def delete_job(
@@ -147,7 +152,7 @@ async def delete_job(
 
 @router.post(
     "/{job_id}/restore",
-    responses=_CONTROLLED | may_fail("job_not_cancelled", "stop_pending", "unique_key_taken", *_ANY_COMMAND),
+    responses=_controlled("restore") | may_fail("job_not_cancelled", "stop_pending", "unique_key_taken", *_ANY_COMMAND),
     summary="Take a cancel back",
 )
 async def restore_job(request: Request, caller: Admin, job_id: JobIdPath, agreed: Agreed, why: WhyBody) -> Response:
@@ -160,7 +165,7 @@ async def restore_job(request: Request, caller: Admin, job_id: JobIdPath, agreed
 
 @router.patch(
     ONE_JOB,
-    responses=_CONTROLLED
+    responses=_controlled("edit")
     | may_fail(
         "job_not_editable",
         "nothing_to_change",
@@ -195,9 +200,8 @@ async def edit_job(
 @router.post(
     "/{job_id}/clone",
     status_code=201,
-    responses=shows(JobView, 201, "Created.", headers=("Location", "ETag"))
-    | shows(JobView, 200, "A job of this kind has that unique_key already: here it is.", headers=("Location", "ETag"))
-    | shows(Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After"))
+    responses=created(COPIED)
+    | _ACCEPTED
     | may_fail(
         "job_not_found",
         "payload_erased",

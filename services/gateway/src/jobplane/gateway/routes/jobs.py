@@ -28,7 +28,7 @@ from jobplane.gateway.answers import Instant, Limit, PageCursor, Reason, ready
 from jobplane.gateway.auth import Admin, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate
-from jobplane.gateway.openapi import JobListPage, may_fail, shows
+from jobplane.gateway.openapi import JobListPage, Responses, may_fail, shows
 from jobplane.gateway.searches import (
     MAY_MISREAD,
     SEARCH_S,
@@ -45,6 +45,7 @@ from jobplane.gateway.searches import (
     filter_of,
     with_ids,
 )
+from jobplane.gateway.verb_examples import CREATED, FOUND, Example
 from jobplane.gateway.views import Accepted
 from jobplane.gateway.wiring import gateway_of
 
@@ -78,6 +79,15 @@ class NewJob(Wish):
     """Id of an uploaded file that it works on."""
     reason: Reason | None = None
     """Why, in your words; kept in the audit log."""
+
+
+def created(example: Example) -> Responses:
+    """What whoever creates a job may see: it, or the one that there is already."""
+    headers = ("Location", "ETag")
+    there = "A job of this kind has that unique_key already: here it is."
+    return shows(JobView, 201, "Created.", headers=headers, example=example) | shows(
+        JobView, 200, there, headers=headers, example=FOUND
+    )
 
 
 @router.get(
@@ -131,8 +141,7 @@ async def list_jobs(  # noqa: PLR0913, PLR0917 - what may be asked for
 @router.post(
     "",
     status_code=201,
-    responses=shows(JobView, 201, "Created.", headers=("Location", "ETag"))
-    | shows(JobView, 200, "A job of this kind has that unique_key already: here it is.", headers=("Location", "ETag"))
+    responses=created(CREATED)
     | shows(Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After"))
     | may_fail(
         "idempotency_key_reused",

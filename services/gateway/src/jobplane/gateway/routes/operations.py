@@ -34,10 +34,11 @@ from jobplane.gateway.auth import Admin, Caller, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.bulk_wishes import BulkWish, command_to_plan, command_to_run, filter_in
 from jobplane.gateway.commands import AgreedToCreate, Terms
-from jobplane.gateway.openapi import may_fail, shows
+from jobplane.gateway.openapi import Responses, may_fail, shows
 from jobplane.gateway.problems import status_of
 from jobplane.gateway.routes.control import Why, WhyBody
 from jobplane.gateway.searches import with_ids
+from jobplane.gateway.verb_examples import OPERATIONS
 from jobplane.gateway.views import Accepted
 from jobplane.gateway.wiring import gateway_of
 
@@ -70,12 +71,6 @@ class RunWish(Why):
     """Refuse if more jobs than this came to fit the filter, or ceased to, since it was planned."""
 
 
-_BEGUN: Final = shows(OperationView, 200, "Planned, as asked.", headers=("Location",)) | shows(
-    OperationView, 202, "It goes on in the background: follow it there.", headers=("Location",)
-)
-_CONTROLLED: Final = shows(OperationView) | shows(
-    Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
-)
 _ANY: Final = ("idempotency_key_reused", "not_accepted", "journal_diverged", "command_expired", "reason_required")
 _OF_PLAN: Final = (
     "operation_not_found",
@@ -96,10 +91,25 @@ _OF_ONE: Final = (
 )
 
 
+def _begun(of: str = "") -> Responses:
+    """The operation as it is when it is planned, or when it has just been asked for."""
+    headers, planned, requested = ("Location",), OPERATIONS[f"{of}planned"], OPERATIONS[f"{of}requested"]
+    goes_on = "It goes on in the background: follow it there."
+    return shows(OperationView, 200, "Planned, as asked.", headers=headers, example=planned) | shows(
+        OperationView, 202, goes_on, headers=headers, example=requested
+    )
+
+
+def _controlled(verb: str) -> Responses:
+    return shows(OperationView, example=OPERATIONS[verb]) | shows(
+        Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
+    )
+
+
 @router.post(
     "/jobs/bulk",
     status_code=202,
-    responses=_BEGUN
+    responses=_begun()
     | may_fail(
         "selector_required",
         "selector_ambiguous",
@@ -188,7 +198,7 @@ async def operation_items(
 
 @router.post(
     "/operations/{operation_id}/run",
-    responses=_CONTROLLED
+    responses=_controlled("run")
     | may_fail(
         "operation_not_planned",
         "not_your_plan",
@@ -214,7 +224,7 @@ async def run_operation(
 
 @router.post(
     "/operations/{operation_id}/pause",
-    responses=_CONTROLLED | may_fail("operation_not_running", *_OF_ONE),
+    responses=_controlled("pause") | may_fail("operation_not_running", *_OF_ONE),
     summary="Pause a bulk operation",
 )
 async def pause_operation(
@@ -226,7 +236,7 @@ async def pause_operation(
 
 @router.post(
     "/operations/{operation_id}/resume",
-    responses=_CONTROLLED | may_fail("operation_not_paused", *_OF_ONE),
+    responses=_controlled("resume") | may_fail("operation_not_paused", *_OF_ONE),
     summary="Resume a bulk operation",
 )
 async def resume_operation(
@@ -238,7 +248,7 @@ async def resume_operation(
 
 @router.post(
     "/operations/{operation_id}/stop",
-    responses=_CONTROLLED | may_fail("operation_ended", *_OF_ONE),
+    responses=_controlled("stop") | may_fail("operation_ended", *_OF_ONE),
     summary="Stop a bulk operation",
 )
 async def stop_operation(
@@ -251,7 +261,7 @@ async def stop_operation(
 @router.post(
     "/operations/{operation_id}/undo",
     status_code=202,
-    responses=_BEGUN
+    responses=_begun("undo ")
     | may_fail(
         "operation_not_ended",
         "not_undoable",

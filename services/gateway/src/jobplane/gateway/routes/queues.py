@@ -27,8 +27,10 @@ from jobplane.gateway.answers import Reason, ready
 from jobplane.gateway.auth import Admin, Caller, Viewer
 from jobplane.gateway.bodies import JsonBody, Wish
 from jobplane.gateway.commands import AgreedToCreate, Terms
-from jobplane.gateway.openapi import may_fail, shows
+from jobplane.gateway.openapi import Responses, may_fail, shows
+from jobplane.gateway.problem_examples import SAME_LIMITS
 from jobplane.gateway.routes.control import WhyBody
+from jobplane.gateway.verb_examples import KINDS, QUEUES, Example
 from jobplane.gateway.views import Accepted, QueueControlled
 from jobplane.gateway.wiring import gateway_of
 
@@ -62,13 +64,15 @@ class NewLimits(Wish):
 
 LimitsBody = Annotated[NewLimits, Depends(JsonBody(NewLimits))]
 
-_CONTROLLED: Final = shows(QueueControlled) | shows(
-    Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After")
-)
+_ACCEPTED: Final = shows(Accepted, 202, "Accepted, not decided yet.", headers=("Location", "Retry-After"))
 _ANY_COMMAND: Final = ("idempotency_key_reused", "not_accepted", "journal_diverged", "command_expired")
-_PAUSED: Final = _CONTROLLED | may_fail("already_paused", *_ANY_COMMAND)
-_RESUMED: Final = _CONTROLLED | may_fail("not_paused", *_ANY_COMMAND)
-_LIMITED: Final = _CONTROLLED | may_fail("nothing_to_change", *_ANY_COMMAND)
+_PAUSED: Final = _ACCEPTED | may_fail("already_paused", *_ANY_COMMAND)
+_RESUMED: Final = _ACCEPTED | may_fail("not_paused", *_ANY_COMMAND)
+_LIMITED: Final = _ACCEPTED | may_fail(*_ANY_COMMAND, nothing_to_change=SAME_LIMITS)
+
+
+def _shows(example: Example) -> Responses:
+    return shows(QueueControlled, example=example)
 
 
 @router.get("/queues", responses=shows(QueueList), summary="List queues")
@@ -83,7 +87,7 @@ async def one_queue(request: Request, caller: Viewer, queue: QueuePath) -> Respo
     return ready(await queue_board.one(gateway_of(request), OneQueue(queue=queue)))
 
 
-@router.post("/queues/{queue}/pause", responses=_PAUSED, summary="Pause a queue")
+@router.post("/queues/{queue}/pause", responses=_shows(QUEUES["pause"]) | _PAUSED, summary="Pause a queue")
 async def pause_queue(
     request: Request, caller: Admin, queue: QueuePath, agreed: AgreedToCreate, why: WhyBody
 ) -> Response:
@@ -91,7 +95,7 @@ async def pause_queue(
     return await _control(request, caller, PauseQueue(queue=queue), why, why.reason, agreed)
 
 
-@router.post("/queues/{queue}/drain", responses=_PAUSED, summary="Drain a queue")
+@router.post("/queues/{queue}/drain", responses=_shows(QUEUES["drain"]) | _PAUSED, summary="Drain a queue")
 async def drain_queue(
     request: Request, caller: Admin, queue: QueuePath, agreed: AgreedToCreate, why: WhyBody
 ) -> Response:
@@ -99,7 +103,7 @@ async def drain_queue(
     return await _control(request, caller, PauseQueue(queue=queue, drain=True), why, why.reason, agreed)
 
 
-@router.post("/queues/{queue}/resume", responses=_RESUMED, summary="Resume a queue")
+@router.post("/queues/{queue}/resume", responses=_shows(QUEUES["resume"]) | _RESUMED, summary="Resume a queue")
 async def resume_queue(
     request: Request, caller: Admin, queue: QueuePath, agreed: AgreedToCreate, why: WhyBody
 ) -> Response:
@@ -107,7 +111,7 @@ async def resume_queue(
     return await _control(request, caller, ResumeQueue(queue=queue), why, why.reason, agreed)
 
 
-@router.put("/queues/{queue}/limits", responses=_LIMITED, summary="Limit a queue")
+@router.put("/queues/{queue}/limits", responses=_shows(QUEUES["limit"]) | _LIMITED, summary="Limit a queue")
 async def limit_queue(
     request: Request, caller: Admin, queue: QueuePath, agreed: AgreedToCreate, new: LimitsBody
 ) -> Response:
@@ -121,19 +125,19 @@ async def one_kind(request: Request, caller: Viewer, kind: KindPath) -> Response
     return ready(await queue_board.kind(gateway_of(request), OneKind(kind=kind)))
 
 
-@router.post("/kinds/{kind}/pause", responses=_PAUSED, summary="Pause a kind")
+@router.post("/kinds/{kind}/pause", responses=_shows(KINDS["pause"]) | _PAUSED, summary="Pause a kind")
 async def pause_kind(request: Request, caller: Admin, kind: KindPath, agreed: AgreedToCreate, why: WhyBody) -> Response:
     """Start no more of its jobs in any queue, except forced ones; what runs goes on."""
     return await _control(request, caller, PauseQueue(kind=kind), why, why.reason, agreed)
 
 
-@router.post("/kinds/{kind}/drain", responses=_PAUSED, summary="Drain a kind")
+@router.post("/kinds/{kind}/drain", responses=_shows(KINDS["drain"]) | _PAUSED, summary="Drain a kind")
 async def drain_kind(request: Request, caller: Admin, kind: KindPath, agreed: AgreedToCreate, why: WhyBody) -> Response:
     """Pause it and let it run empty: its state is `draining` while jobs of it run, then `drained`, until resumed."""
     return await _control(request, caller, PauseQueue(kind=kind, drain=True), why, why.reason, agreed)
 
 
-@router.post("/kinds/{kind}/resume", responses=_RESUMED, summary="Resume a kind")
+@router.post("/kinds/{kind}/resume", responses=_shows(KINDS["resume"]) | _RESUMED, summary="Resume a kind")
 async def resume_kind(
     request: Request, caller: Admin, kind: KindPath, agreed: AgreedToCreate, why: WhyBody
 ) -> Response:
@@ -141,7 +145,7 @@ async def resume_kind(
     return await _control(request, caller, ResumeQueue(kind=kind), why, why.reason, agreed)
 
 
-@router.put("/kinds/{kind}/limits", responses=_LIMITED, summary="Limit a kind")
+@router.put("/kinds/{kind}/limits", responses=_shows(KINDS["limit"]) | _LIMITED, summary="Limit a kind")
 async def limit_kind(
     request: Request, caller: Admin, kind: KindPath, agreed: AgreedToCreate, new: LimitsBody
 ) -> Response:
