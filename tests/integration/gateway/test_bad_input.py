@@ -155,6 +155,7 @@ async def test_errors_are_sentences_for_people(admin: httpx2.AsyncClient) -> Non
     for sentence, answer in told.items():
         [error] = answer.json()["errors"]
         assert sentence in error["msg"]
+        assert error["msg"] in answer.json()["detail"]
         assert "^" not in answer.text
 
 

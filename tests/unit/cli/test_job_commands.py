@@ -74,3 +74,16 @@ def test_a_part_of_a_query_that_is_wrong_is_pointed_at(scripted: Gateway, comman
     said = command("jobs", "list", "status:failed colour:red")
     told = "The query cannot be understood. (at 14: 'colour:red': there is no key colour) [invalid_query]"
     assert (said.code, said.err) == (1, f"jobplane: {told}\n")
+
+
+def test_what_the_api_says_first_is_not_said_twice(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.answers["GET /jobs"].clear()
+    errors = [
+        {"loc": ["query", "limit"], "msg": "write at most 200"},
+        {"loc": ["query", "kind", 0], "msg": "a kind has letters"},
+    ]
+    scripted.will(
+        "GET /jobs", {"detail": "limit: write at most 200.", "code": "invalid_request", "errors": errors}, status=422
+    )
+    told = "limit: write at most 200. (query.kind.0: a kind has letters) [invalid_request]"
+    assert command("jobs", "list").err == f"jobplane: {told}\n"

@@ -154,7 +154,7 @@ def _sentence(answer: Any) -> str:  # noqa: ANN401 - an httpx2.Response
     except ValueError:
         return f"status {answer.status_code}"
     detail = problem.get("detail") or problem.get("title") or f"status {answer.status_code}"
-    wrong = "; ".join(_wrong(item, detail) for item in problem.get("errors", []))
+    wrong = "; ".join(filter(None, (_wrong(item, detail) for item in problem.get("errors", []))))
     code = f" [{problem['code']}]" if problem.get("code") else ""
     return f"{detail}{f' ({wrong})' if wrong else ''}{_drift(problem)}{code}"
 
@@ -168,9 +168,10 @@ def _drift(problem: dict[str, Any]) -> str:
 
 
 def _wrong(item: dict[str, Any], told: str) -> str:
-    """One thing that is wrong: the part of a query that it is about, or the name of the field."""
-    where = (
-        f"at {item['position']}: {item['token']!r}" if item.get("token") else ".".join(map(str, item.get("loc", [])))
-    )
+    """One thing that is wrong: the part of a query that it is about, or the name of the field; not what was told."""
+    names = [str(name) for name in item.get("loc", [])]
+    where = f"at {item['position']}: {item['token']!r}" if item.get("token") else ".".join(names)
     message = str(item.get("msg"))
+    if told.startswith(f"{'.'.join(names[1:] or names)}: {message}"):
+        return ""
     return where if message in told else f"{where}: {message}"

@@ -101,7 +101,8 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     errors = [FieldError(loc=list(item["loc"]), msg=sentences.told(item)) for item in error.errors()[:_MOST_ERRORS]]
-    return problems.response("invalid_request", "The request is not as the documentation says.", errors=errors)
+    first = errors[0]
+    return problems.response("invalid_request", sentences.summary(first.loc, first.msg), errors=errors)
 
 
 async def _on_http(request: Request, error: Exception) -> Response:

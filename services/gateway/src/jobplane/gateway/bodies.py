@@ -1,8 +1,10 @@
 """Bodies of requests: read after the caller is known, never more than they may be, straight into a model."""
 
+import inspect
 import math
 import re
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Generic, TypeVar, get_args
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -49,12 +51,35 @@ class JsonBody(Generic[M]):
         try:
             value = self._adapter.validate_json(data)
         except ValidationError as error:
-            errors = [{**item, "loc": ("body", *item["loc"])} for item in error.errors(include_url=False)]
+            errors = [_in_body(item, self.model) for item in error.errors(include_url=False)]
             raise RequestValidationError(errors) from error
         if _SUSPICIOUS.search(data) and not _can_be_kept(from_json(data)):
             message = "Text must not contain the character U+0000, and numbers must be finite"
             raise RequestValidationError([{"loc": ("body",), "msg": message, "type": "not_storable"}])
         return value
+
+
+def _in_body(error: Mapping[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+    """An error of a body, with what its sentence needs: which names there are, or whether it can be left out."""
+    place = error["loc"]
+    context = dict(error.get("ctx") or {})
+    if error["type"] == "extra_forbidden":
+        context["known"] = list(_object_at(model, place[:-1]).model_fields)
+    elif len(place) == 1 and place[0] in model.model_fields:
+        context["needed"] = model.model_fields[place[0]].is_required()
+    return {**error, "loc": ("body", *place), "ctx": context}
+
+
+def _object_at(model: type[BaseModel], place: Iterable[str | int]) -> type[BaseModel]:
+    """The model of an object within a body."""
+    for name in place:
+        annotation = model.model_fields[str(name)].annotation
+        model = next(kind for kind in (annotation, *get_args(annotation)) if _is_model(kind))
+    return model
+
+
+def _is_model(kind: Any) -> bool:  # noqa: ANN401 - any annotation
+    return inspect.isclass(kind) and issubclass(kind, BaseModel)
 
 
 async def _whole(request: Request) -> bytes:

@@ -1,6 +1,5 @@
 """Parameters of a query that nobody declared are refused: a filter that is mistyped must not mean everything."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any, Final, get_origin
 
@@ -8,6 +7,8 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+
+from jobplane.gateway import sentences
 
 UNKNOWN: Final = "unknown_parameter"
 REPEATED: Final = "repeated_parameter"
@@ -47,7 +48,4 @@ def _names(dependant: Dependant) -> list[tuple[str, bool]]:
 
 
 def _unknown(name: str, known: Mapping[str, bool]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    if near:
-        return f"there is no such parameter: did you mean {near[0]}?"
-    return f"there is no such parameter; there are {', '.join(sorted(known))}" if known else "nothing can be asked here"
+    return sentences.no_such("parameter", name, known) if known else "nothing can be asked here"
