@@ -425,6 +425,25 @@ HOT = {
     ),
     "search for many attempts": Hot(_found("attempt:>=50"), {*_SEARCHED, "job_ranges"}, _LOOKED + _UNSUMMED, _LOOKED),
     "search for an end": Hot(_found("finished:2020-01-01..2020-01-02"), {*_WALKED, "job_finished"}, _LOOKED, _LOOKED),
+    "what failed last": Hot(
+        _found("status:failed", sort=JobSort.LATEST_FINISHED),
+        {*_SEARCHED, "job_finished"},
+        _LOOKED + _WITH_ERRORS,
+        _LOOKED,
+    ),
+    "what waits, in the order of ends": Hot(
+        _found("status:pending", sort=JobSort.LATEST_FINISHED), _RANKED, _LOOKED, _LOOKED
+    ),
+    "a rare kind in the order of ends": Hot(
+        _found("kind:scale.rare", sort=JobSort.EARLIEST_FINISHED),
+        {*_WALKED, "job_finished"},
+        _LOOKED,
+        _LOOKED,
+        anew=True,
+    ),
+    "a rare queue in the order of starts": Hot(
+        _found("queue:work-7", sort=JobSort.LATEST_STARTED), _OF_A_QUEUE | _SEARCHED, _LOOKED, _LOOKED, anew=True
+    ),
     "search in a minute": Hot(_found("created:2020-01-01..2020-01-02 zebra"), _SEARCHED, 10, 10),
     "count of a worker": Hot(_counted("worker:none"), {*_RANKED, "job_running"}, _RUNS, anew=True),
     "search for a queue and a kind": Hot(_crossing, _OF_A_QUEUE | _OF_A_KIND | _SEARCHED, 4 * FIRST_LOOK, 2 * _LOOKED),

@@ -20,7 +20,7 @@ from jobplane.contracts.jobs import CountRelation, JobStatus, JobView
 from jobplane.contracts.operations import BulkAction, PlanOperation
 from jobplane.contracts.queries import CountJobs, JobSort, ListJobs
 from jobplane.contracts.search_grammar import parse
-from jobplane.jobs import search, search_crossings, search_index, search_steps, search_stretches
+from jobplane.jobs import search, search_crossings, search_ends, search_index, search_steps, search_stretches
 from jobplane.jobs.ledger import Ledger
 from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.read_model import ReadModel
@@ -135,6 +135,28 @@ async def test_a_list_can_be_sorted_by_a_value(filled: list[Known], finder: Sear
         with_key = [key(job) for job in found if key(job) is not None]
         assert with_key == sorted(with_key, reverse=sort.startswith("-"))
         assert all(key(job) is None for job in found[len(with_key) :]), "what has no such value comes last"
+
+
+@pytest.mark.parametrize("sort", [JobSort.LATEST_FINISHED, JobSort.EARLIEST_FINISHED])
+@pytest.mark.parametrize("look", [1, 500], ids="first look at {}".format)
+async def test_however_many_match_they_are_listed_as_they_ended(
+    filled: list[Known], finder: Search, sort: JobSort, look: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Along the index of ends, in the same order in which few of them are sorted."""
+    ends = sorted(one.job.finished_at for one in filled if one.job.finished_at is not None)
+    span = f"finished:{ends[20].isoformat()}..{ends[-20].isoformat()}"
+    for query in (*searching.QUERIES, span, f"{span} -tag:x"):
+        wanted = parse(query)
+        with monkeypatch.context() as few:
+            few.setattr(search_steps, "FIRST_LOOK", 1)
+            few.setattr(search_ends, "RARE", 0)
+            sorted_at_once = await walk(finder, 200, filter=wanted, sort=sort)
+        with monkeypatch.context() as many:
+            many.setattr(search_steps, "SORTED", 0)
+            many.setattr(search_steps, "FIRST_LOOK", look)
+            walked = await walk(finder, 40, filter=wanted, sort=sort)
+        assert sorted(job.id for job in walked) == sorted(expected(filled, wanted)), query
+        assert [job.id for job in walked] == [job.id for job in sorted_at_once], query
 
 
 async def test_what_is_too_much_to_sort_is_refused(

@@ -21,6 +21,7 @@ from jobplane.jobs.id_times import Skew
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.redaction import Redaction
 from jobplane.jobs.search_cursor import Place, cursor_of
+from jobplane.jobs.search_ends import by_end
 from jobplane.jobs.search_estimates import estimated, rounded
 from jobplane.jobs.search_index import SearchIndex
 from jobplane.jobs.search_sql import Asked
@@ -110,6 +111,8 @@ class Search:
             step = Step(asked, wanted, query.sort, after, query.limit + 1)
             if query.sort in {JobSort.NEWEST, JobSort.OLDEST}:
                 places = await by_id(step, searching.rows, searching.known)
+            elif query.sort in {JobSort.LATEST_FINISHED, JobSort.EARLIEST_FINISHED}:
+                places = await by_end(step, searching.rows, searching.known)
             else:
                 places = await by_value(step, searching.rows)
         items = await self._read_model.listed([place.id for place in places[: query.limit]])

@@ -22,7 +22,7 @@ from jobplane.jobs.search_cursor import Place
 from jobplane.jobs.search_estimates import estimated
 from jobplane.jobs.search_sql import ROW_COLUMNS, Asked
 from jobplane.jobs.search_stretches import SORTED, Indexed, Rows, Stretch, from_index
-from jobplane.jobs.walks import Trail, walk
+from jobplane.jobs.walks import Trail, phases, walk
 
 FIRST_LOOK: Final = 500
 """Jobs that are looked at before the index is asked."""
@@ -32,16 +32,16 @@ RARE: Final = 5_000
 """If more would have to be looked at, the planner is asked how many jobs match."""
 _ID_AS_TEXT: Final = 'id::text COLLATE "C"'
 """In the same order; but the planner cannot walk along the ids."""
-_LONGER: Final = 4
-_LONGEST_LOOK: Final = 32_000
+LONGER: Final = 4
+LONGEST_LOOK: Final = 32_000
 _MOST_TRAILS: Final = 15
 """Combinations of values along which a walk goes at once."""
 _STATUSES: Final = 5
-_LAST: Final = 2**62
+LAST: Final = 2**62
 """Sorts behind every instant and number."""
-_ITS_ENTRY: Final = "JOIN LATERAL (SELECT * FROM job_search WHERE job_id = walked.id OFFSET 0) AS s ON true"
+ITS_ENTRY: Final = "JOIN LATERAL (SELECT * FROM job_search WHERE job_id = walked.id OFFSET 0) AS s ON true"
 """Looked up one by one, whatever the planner thinks."""
-_KEYS: Final = {
+KEYS: Final = {
     "started": "(extract(epoch FROM started_at) * 1000000)::bigint",
     "finished": "(extract(epoch FROM finished_at) * 1000000)::bigint",
     "run_at": "(extract(epoch FROM run_at) * 1000000)::bigint",
@@ -85,7 +85,7 @@ async def by_id(step: Step, rows: Rows, known: Known) -> list[Place]:
         if met < look or len(found) >= step.limit:
             break
         before, stretch = stretch, stretch.behind(UUID(last).int)
-        needed = (step.limit - len(found)) * look // len(ids) if ids else _LONGEST_LOOK
+        needed = (step.limit - len(found)) * look // len(ids) if ids else LONGEST_LOOK
         if needed > WALKED and narrowed is not None:
             gap = max(1, (before.length - stretch.length) // look)
             asked = Indexed(narrowed, step.asked.rows)
@@ -104,7 +104,7 @@ async def by_id(step: Step, rows: Rows, known: Known) -> list[Place]:
                 found += few
                 break
             few = []
-        look = min(max(look, needed + needed // 2), look * _LONGER, _LONGEST_LOOK)
+        look = min(max(look, needed + needed // 2), look * LONGER, LONGEST_LOOK)
     return [Place(job_id, 0) for job_id in found]
 
 
@@ -114,10 +114,20 @@ async def by_value(step: Step, rows: Rows) -> list[Place]:
     Raises:
         Refused: `sort_too_broad`.
     """
-    name, down = step.sort.removeprefix("-"), step.sort.startswith("-")
-    key = _KEYS[name]
-    source, parameters = _source(step.asked)
-    last = -_LAST if down else _LAST
+    found = await few_by_value(step, rows)
+    if found is None:
+        name = step.sort.removeprefix("-")
+        detail = f"More than {SORTED:,} jobs match, too many to sort by {name}: narrow the search, or sort by created."
+        raise Refused("sort_too_broad", detail, {"limit": SORTED})
+    return found
+
+
+async def few_by_value(step: Step, rows: Rows) -> list[Place] | None:
+    """The next jobs in the order of a value; None if too many match to sort them."""
+    down = step.sort.startswith("-")
+    key = KEYS[step.sort.removeprefix("-")]
+    source, parameters = _source(step)
+    last = -LAST if down else LAST
     beyond, told = (
         ("true", [])
         if step.after is None
@@ -131,8 +141,7 @@ async def by_value(step: Step, rows: Rows) -> list[Place]:
     """  # noqa: S608 - constants
     found = await rows(text, [*parameters, *told, step.limit])
     if found[0][0] > SORTED:
-        detail = f"More than {SORTED:,} jobs match, too many to sort by {name}: narrow the search, or sort by created."
-        raise Refused("sort_too_broad", detail, {"limit": SORTED})
+        return None
     return [Place(job_id, value) for _, job_id, value in found if job_id is not None]
 
 
@@ -145,7 +154,7 @@ async def _walk(
     conditions, told = step.asked.rows
     join = ""
     if step.asked.entries is not None:
-        join = _ITS_ENTRY
+        join = ITS_ENTRY
         conditions = f"{conditions} AND ({step.asked.entries.text})"
         told = [*told, *step.asked.entries.parameters]
     whole = f"""
@@ -178,11 +187,14 @@ async def _few(step: Step, rows: Rows, stretch: Stretch, limit: int) -> list[str
     return None if count > SORTED else ids
 
 
-def _source(asked: Asked) -> Condition:
+def _source(step: Step) -> Condition:
     """All rows that match, after FROM."""
+    asked = step.asked
     text, parameters = asked.rows
     if asked.entries is None or asked.narrowed is None:
-        return Condition(f"job WHERE {text}", parameters)
+        # The indexes of queues and kinds are those of one phase each.
+        some = f" AND ({' OR '.join(phases(step.wanted.status))})" if step.wanted.queue or step.wanted.kind else ""
+        return Condition(f"job WHERE {text}{some}", parameters)
     joined = f"job JOIN job_search AS s ON s.job_id = job.id WHERE {asked.narrowed.text} AND {text}"
     return Condition(joined, [*asked.narrowed.parameters, *parameters])
 

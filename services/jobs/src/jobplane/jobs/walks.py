@@ -53,6 +53,11 @@ _PHASES: Final = (
 )
 
 
+def phases(status: Collection[JobStatus]) -> list[str]:
+    """The conditions of the indexes in which the jobs of some statuses lie; no status: of all."""
+    return [phase.condition for phase in _PHASES if not status or phase.statuses.intersection(status)]
+
+
 def walk(
     trail: Trail, after: str | None, limit: int, *, columns: str, oldest_first: bool = False
 ) -> tuple[str, list[object]]:
