@@ -79,11 +79,11 @@ def test_a_part_of_a_query_that_is_wrong_is_pointed_at(scripted: Gateway, comman
 def test_what_the_api_says_first_is_not_said_twice(scripted: Gateway, command: CommandLineOf) -> None:
     scripted.answers["GET /jobs"].clear()
     errors = [
-        {"loc": ["query", "limit"], "msg": "write at most 200"},
+        {"loc": ["query", "status", 0], "msg": "write PENDING"},
         {"loc": ["query", "kind", 0], "msg": "a kind has letters"},
     ]
     scripted.will(
-        "GET /jobs", {"detail": "limit: write at most 200.", "code": "invalid_request", "errors": errors}, status=422
+        "GET /jobs", {"detail": "status: write PENDING.", "code": "invalid_request", "errors": errors}, status=422
     )
-    told = "limit: write at most 200. (query.kind.0: a kind has letters) [invalid_request]"
+    told = "status: write PENDING. (query.kind.0: a kind has letters) [invalid_request]"
     assert command("jobs", "list").err == f"jobplane: {told}\n"

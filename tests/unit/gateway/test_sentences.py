@@ -69,9 +69,10 @@ async def test_whatever_is_wrong_with_a_body_is_said_in_our_words(name: str) -> 
         (NewJob, {"kind": "x", "reason": " "}, "reason: say something, or leave it out."),
         (NewJob, {"kind": "x", "tags": ["a", 2]}, 'tags.1: write text in quotes, e.g. "a".'),
         (NewJob, {"kind": "x", "max_attempts": 1.5}, "max_attempts: write a whole number."),
-        (NewJob, b"", 'body: write a JSON object, e.g. {"reason": "ordered twice"}.'),
+        (NewJob, b"", 'body: write a JSON object: {"name": value, …}.'),
         (NewJob, b'{"kind":}', "body: this is no JSON: expected value at line 1 column 9."),
         (BulkWish, {"action": "retry", "ids": []}, "ids: give at least one, or leave it out."),
+        (BulkWish, {"action": "retyr"}, "action: there is no such value: did you mean retry?"),
         (BulkWish, {"action": "explode"}, "action: write retry, cancel, run, restore or edit."),
         (
             BulkWish,
@@ -85,6 +86,12 @@ async def test_whatever_is_wrong_with_a_body_is_said_in_our_words(name: str) -> 
 )
 async def test_a_sentence_says_where_and_what_to_write(model: Any, value: Any, sentence: str) -> None:
     assert await told(model, value) == [sentence]
+
+
+def test_a_parameter_is_named_without_a_number() -> None:
+    assert sentences.summary(("query", "status", 0), "write PENDING") == "status: write PENDING."
+    assert sentences.summary(("body", "tags", 1), "write text") == "tags.1: write text."
+    assert sentences.summary(("body",), "write text") == "body: write text."
 
 
 async def test_the_example_of_the_documentation_is_what_is_told() -> None:

@@ -172,6 +172,6 @@ def _wrong(item: dict[str, Any], told: str) -> str:
     names = [str(name) for name in item.get("loc", [])]
     where = f"at {item['position']}: {item['token']!r}" if item.get("token") else ".".join(names)
     message = str(item.get("msg"))
-    if told.startswith(f"{'.'.join(names[1:] or names)}: {message}"):
-        return ""
-    return where if message in told else f"{where}: {message}"
+    if message not in told:
+        return f"{where}: {message}"
+    return "" if names and told.startswith(names[min(1, len(names) - 1)]) else where

@@ -29,7 +29,7 @@ _OTHERWISE: Final = "it has characters that are not allowed here, such as contro
 
 
 _INSTANT: Final = "write the instant with its time zone, as 2026-11-22T12:00:00Z"
-_OBJECT: Final = 'write a JSON object, e.g. {"reason": "ordered twice"}'
+_OBJECT: Final = 'write a JSON object: {"name": value, …}'
 _PLAIN: Final[Mapping[str, str]] = {
     "missing": "it is needed: say it",
     "json_type": _OBJECT,
@@ -67,7 +67,7 @@ def told(error: Mapping[str, Any]) -> str:
         case "extra_forbidden":
             return no_such("field", str(error["loc"][-1]), context.get("known", ()))
         case "enum" | "literal_error":
-            return f"write {str(context['expected']).replace(chr(39), '')}"
+            return _choice(str(context["expected"]).replace("'", ""), error.get("input"))
         case "string_too_short" | "string_too_long" | "too_short" | "too_long":
             return _length(type_, context)
     return _bound(type_, context) or _PLAIN.get(type_) or _FAMILIES.get(type_.partition("_")[0]) or _own(error)
@@ -80,6 +80,11 @@ def _own(error: Mapping[str, Any]) -> str:
 
 def _no_json(why: str) -> str:
     return _OBJECT if why.startswith("EOF") and why.endswith("column 0") else f"this is no JSON: {why}"
+
+
+def _choice(expected: str, given: object) -> str:
+    near = difflib.get_close_matches(str(given)[:_SHOWN], expected.replace(" or ", ", ").split(", "), n=1)
+    return f"there is no such value: did you mean {near[0]}?" if near else f"write {expected}"
 
 
 def _length(type_: str, context: Mapping[str, Any]) -> str:
@@ -121,5 +126,7 @@ def no_such(what: str, name: str, known: Collection[str]) -> str:
 
 def summary(loc: Sequence[str | int], sentence: str) -> str:
     """Where something is wrong, and what, as one sentence: ``filter: say something, or leave it out.``."""
-    place = ".".join(map(str, loc[1:] or loc))[:_SHOWN]
+    # Parameters have no numbers where they stand: those of an address are given one after the other.
+    within = [str(name) for name in loc[1:] if loc[0] != "query" or isinstance(name, str)]
+    place = ".".join(within or map(str, loc))[:_SHOWN]
     return f"{place}: {sentence}{'' if sentence.endswith('?') else '.'}"
