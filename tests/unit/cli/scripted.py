@@ -30,7 +30,7 @@ class Asked:
 
 @dataclass(slots=True)
 class Gateway:
-    """What it answers, by ``METHOD /path``: one after the other, the last one again and again."""
+    """What it answers, by ``METHOD /path``: one after the other, the last one again and again; bytes as they are."""
 
     data: Path
     answers: dict[str, list[tuple[int, object]]] = field(default_factory=lambda: defaultdict(list))
@@ -68,7 +68,7 @@ def gateway(data: Path) -> Iterator[Gateway]:
             what = f"{self.command} {address.path.removeprefix(_PREFIX)}"
             scripted.asked.append(Asked(what, dict(parse_qsl(address.query)), json.loads(sent) if sent else None))
             status, answer = scripted.answer(what)
-            content = json.dumps(answer).encode()
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()

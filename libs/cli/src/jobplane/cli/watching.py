@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from jobplane.cli.client import Client, part
 from jobplane.cli.failures import Exit, Failed
+from jobplane.contracts.operations import JobsChanged
 
 FINISHED: Final = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _AGAIN_S: Final = 1.0
@@ -32,8 +33,9 @@ def follow(client: Client, job_ids: list[str], tell: Callable[[Event], None]) ->
                     last_id = id_ or last_id
                     if name == "reset":
                         jobs.look()
-                    elif jobs.meant(event):
-                        tell(event)
+                    for one in each(event):
+                        if jobs.meant(one):
+                            tell(one)
                     if jobs.finished():
                         return jobs.completed()
         except Failed as error:
@@ -81,6 +83,18 @@ class _Jobs:
         if after:
             self._status[job_id] = after
         return True
+
+
+def each(event: Event) -> Iterator[Event]:
+    """The events that one tells of: itself, or those of the jobs that a bulk operation changed, which name it."""
+    if event.get("type") != JobsChanged.TYPE:
+        yield event
+        return
+    body = event["data"]
+    for item in body["items"]:
+        own = {name: value for name, value in item.items() if name not in {"job", "version"}}
+        operation = {"operation_id": event["subject"]}
+        yield event | operation | {"type": body["type"], "subject": item["job"], "data": body["shared"] | own}
 
 
 def parsed(lines: Iterator[str]) -> Iterator[tuple[str, str | None, Event]]:
