@@ -49,7 +49,7 @@ def list_(
     if not page["items"]:
         typer.echo("No errors.")
         return
-    output.table(["FINGERPRINT", "FAILED NOW", "COUNT", "TREND", "LAST", "KINDS", "ERROR"], map(_row, page["items"]))
+    output.table(["FINGERPRINT", "FAILED", "COUNT", "TREND", "LAST", "KINDS", "ERROR"], map(_row, page["items"]))
     if page.get("next_cursor"):
         typer.echo(f"more: --cursor {page['next_cursor']}")
 
@@ -74,7 +74,7 @@ def show(
         typer.echo(f"\n{stack}")
     if jobs:
         typer.echo("")
-        output.table(["JOB", "KIND", "QUEUE", "STATUS", "ATTEMPT", "WORKER"], map(_job, jobs))
+        output.table(["JOB", "KIND", "QUEUE", "STATUS", "TRY", "WORKER"], map(_job, jobs))
 
 
 @app.command()

@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from jobplane.cli import columns
+from jobplane.cli.columns import Layout
 
 STATUS_STYLES: Final = {
     "PENDING": "yellow",
@@ -32,9 +36,12 @@ STATUS_STYLES: Final = {
     "down": "red",
     "stopped": "dim",
 }
-_AS_JSON: Final = frozenset({"payload", "body", "data"})
+_AS_JSON: Final = frozenset({"payload", "result", "body", "data"})
 """What is somebody's own JSON: shown as it is."""
-_WHOLE_LINES: Final = 500
+_COUNTED: Final = ("breakdown.", "undo.codes")
+"""What says how many of each there are."""
+_INDENT: Final = "    "
+_WHOLE_LINES: Final = 100_000
 _KINDS: Final = 8
 _UNITS: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -54,12 +61,39 @@ def as_json_line(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
-    """A plain table; known states are coloured. Whole lines when nobody looks: ids are never cut for a pipe."""
-    shown = Table(*headers, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A plain table; known states are coloured. Whole lines when nobody looks; on a terminal all but ids is fitted."""
+    lines = [[" ".join(cell.splitlines()) for cell in row] for row in rows]
+    paged(lambda out: _print(out, list(headers), lines))
+
+
+def _print(out: Console, headers: list[str], rows: list[list[str]]) -> None:
+    natural = [max(map(cell_len, column)) for column in zip(headers, *rows, strict=True)]
+    layout = columns.laid_out(natural, out.width)
+    out.print(_line(headers, layout, bold=True), soft_wrap=True)
+    beneath = layout.beneath and any(row[-1] for row in rows)
+    if beneath:
+        out.print(Text(_INDENT + headers[-1], style="bold"), soft_wrap=True)
     for row in rows:
-        shown.add_row(*(Text(cell, style=STATUS_STYLES.get(cell, "")) for cell in row))
-    paged(lambda out: out.print(shown))
+        out.print(_line(row, layout), soft_wrap=True)
+        if beneath and row[-1]:
+            out.print(_cell(_INDENT + row[-1], out.width), soft_wrap=True)
+
+
+def _line(cells: list[str], layout: Layout, *, bold: bool = False) -> Text:
+    parts = [
+        _cell(cell, width, "bold" if bold else STATUS_STYLES.get(cell, ""))
+        for cell, width in zip(cells, layout.widths, strict=False)  # the last one may stand beneath
+    ]
+    line = Text(" " * columns.GAP).join(parts)
+    line.rstrip()
+    return line
+
+
+def _cell(text: str, width: int, style: str = "") -> Text:
+    cell = Text(text, style=style)
+    cell.truncate(width, overflow="ellipsis", pad=True)
+    return cell
 
 
 def paged(show: Callable[[Console], None]) -> None:
@@ -91,14 +125,25 @@ def counts(numbers: dict[str, int] | None) -> str:
     return ", ".join([f"{count} {name}" for name, count in ordered[:_KINDS]] + more)
 
 
+def moment(instant: str | None) -> str:
+    """When it was, in UTC: the time of day, and before it the date unless that is today."""
+    if instant is None:
+        return ""
+    at = datetime.fromisoformat(instant).astimezone(UTC)
+    return at.strftime("%H:%M:%S" if at.date() == datetime.now(UTC).date() else "%Y-%m-%d %H:%M:%S")
+
+
+def jobs(count: int) -> str:
+    """So many jobs."""
+    return f"{count} job{'' if count == 1 else 's'}"
+
+
 def plain(value: object) -> str:
     """A value of an answer in one cell."""
     if value is None:
         return ""
     if isinstance(value, list) and all(isinstance(item, str) for item in value):
         return ", ".join(value)
-    if isinstance(value, dict) and value and all(type(number) is int for number in value.values()):
-        return counts(value)
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return str(value)
@@ -106,7 +151,21 @@ def plain(value: object) -> str:
 
 def fields(values: dict[str, Any]) -> None:
     """What one thing is, a line for each thing known of it."""
-    table(["FIELD", "VALUE"], [[name, plain(value)] for name, value in _flat(values) if value not in (None, [], {})])
+    shown = Table("FIELD", "VALUE", box=None, pad_edge=False, header_style="bold")
+    shown.columns[0].no_wrap, shown.columns[1].overflow = True, "fold"
+    for name, value in _flat(values):
+        if value not in (None, [], {}):
+            cell = _value(name, value)
+            shown.add_row(name, Text(cell, style=STATUS_STYLES.get(cell, "")))
+    paged(lambda out: out.print(shown))
+
+
+def _value(name: str, value: object) -> str:
+    if name in _AS_JSON:
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict) and name.startswith(_COUNTED) and all(type(number) is int for number in value.values()):
+        return counts(value)
+    return plain(value)
 
 
 def _flat(values: dict[str, Any]) -> Iterator[tuple[str, object]]:
