@@ -38,7 +38,7 @@ def command(scripted: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     ("arguments", "shown"),
     [
         (["jobs", "show", JOB], ["job.retried", "RUN", JOB]),
-        (["jobs", "list", "status:failed"], [JOB, "ATTEMPT"]),
+        (["jobs", "list", "status:failed"], [JOB, "TRY"]),
         (["jobs", "list", "--count"], []),
         (["queues", "list"], ["QUEUE", "STATE"]),
         (["dlq", "list"], ["REPLAYABLE", "17", "position 4711"]),
@@ -87,3 +87,17 @@ def test_what_the_api_says_first_is_not_said_twice(scripted: Gateway, command: C
     )
     told = "status: write PENDING. (query.kind.0: a kind has letters) [invalid_request]"
     assert command("jobs", "list").err == f"jobplane: {told}\n"
+
+
+def test_history_tells_what_an_edit_made_of_each_field(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.answers[f"GET /jobs/{JOB}/history"].clear()
+    [item] = EXAMPLES["History"]["items"]
+    changes = [
+        {"field": "queue", "before": "default", "after": "slow-mail"},
+        {"field": "payload", "before": {"to": "x"}, "after": {"to": "y"}},
+    ]
+    edited = item | {"type": "job.edited.v1", "changes": changes}
+    scripted.will(f"GET /jobs/{JOB}/history", {"items": [edited], "next_cursor": None})
+    shown = command("jobs", "show", JOB).out.splitlines()[-1]
+    assert "queue default → slow-mail, payload  " in shown
+    assert "2026-11-22 12:00:00  job.edited" in shown

@@ -99,7 +99,7 @@ def show(
             typer.echo(error["stack"])
     if attempts:
         typer.echo("")
-        output.table(["RUN", "ATTEMPT", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"], map(_attempt, attempts))
+        output.table(["RUN", "TRY", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"], map(_attempt, attempts))
     if history:
         typer.echo("")
         output.table(["AT", "EVENT", "ACTOR", "BEFORE", "AFTER", "CHANGED", "REASON"], map(_event, history))
@@ -192,7 +192,7 @@ def _whole(client: Client, path: str) -> list[dict[str, Any]]:
 
 
 def _table(jobs: list[dict[str, Any]]) -> None:
-    output.table(["JOB", "KIND", "QUEUE", "STATUS", "ATTEMPT", "CREATED", "ERROR"], [_row(job) for job in jobs])
+    output.table(["JOB", "KIND", "QUEUE", "STATUS", "TRY", "AGE", "ERROR"], [_row(job) for job in jobs])
 
 
 def _row(job: dict[str, Any]) -> list[str]:
@@ -203,16 +203,24 @@ def _row(job: dict[str, Any]) -> list[str]:
 
 def _attempt(run: dict[str, Any]) -> list[str]:
     outcome = f"{run['outcome']} ({run['stop']})" if run.get("stop") else run["outcome"]
-    ended = run.get("ended_at") or ""
-    error = _error(run.get("error"))
-    return [str(run["run"]), str(run["attempt"]), run["worker"], run["started_at"], ended, outcome, error]
+    times = [output.moment(run["started_at"]), output.moment(run.get("ended_at"))]
+    return [str(run["run"]), str(run["attempt"]), run["worker"], *times, outcome, _error(run.get("error"))]
 
 
 def _event(item: dict[str, Any]) -> list[str]:
-    changed = ", ".join(change["field"] for change in item.get("changes", []))
+    edited = item["type"].startswith("job.edited.")
+    changed = ", ".join(_change(change) if edited else change["field"] for change in item.get("changes", []))
     before, reason = item["before"] or "", item["reason"] or ""
     who = item.get("actor_name") or item["actor"]["id"]
-    return [item["at"], item["type"], who, before, item["after"], changed, reason]
+    return [output.moment(item["at"]), item["type"], who, before, item["after"], changed, reason]
+
+
+def _change(change: dict[str, Any]) -> str:
+    """What an edit made of a field; of a payload only that it is another one."""
+    if change["field"] == "payload":
+        return "payload"
+    before, after = (output.plain(change.get(side)) or "·" for side in ("before", "after"))
+    return f"{change['field']} {before} → {after}"
 
 
 def _error(error: dict[str, Any] | None) -> str:
