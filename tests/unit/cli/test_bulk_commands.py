@@ -112,6 +112,21 @@ def test_a_start_within_the_drift_tells_it_beside_the_answer(scripted: Gateway, 
     assert said.json["done"] == 3
 
 
+def test_a_start_tells_that_its_plan_drifted_whatever_is_allowed(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will(f"GET {ONE}", operation("planned"))
+    scripted.will(f"POST {ONE}/run", operation("done", done=3, drift={"added": 2, "gone": 0}))
+    scripted.will(f"POST {ONE}/run", operation("done", done=3, drift={"added": 0, "gone": 0}))
+    assert "  +2/−0 since the plan\n" in command("bulk", "start", ID, "--yes").err  # noqa: RUF001 - a minus
+    assert "since the plan" not in command("bulk", "start", ID, "--yes").err
+
+
+def test_one_job_is_one_job(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will(f"GET {ONE}", operation("planned", total=1))
+    scripted.will(f"POST {ONE}/run", operation("done", total=1, skipped=1))
+    told = ["retry: 1 job", "jobplane: The operation is done: 0 of 1 job was changed."]
+    assert command("bulk", "start", ID).err.splitlines() == told
+
+
 def test_an_operation_that_fits_nothing_or_changes_nothing_fails(scripted: Gateway, command: CommandLineOf) -> None:
     scripted.will("POST /jobs/bulk", operation("planned", total=0))
     assert "No job fits" in command("bulk", "retry", "status:failed").err

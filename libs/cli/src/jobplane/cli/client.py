@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
+from jobplane.cli import refusals
 from jobplane.cli.failures import Exit, Failed
 from jobplane.local.files import write_private
 
@@ -22,11 +23,6 @@ _NOT_FOUND = 404
 _FIRST_ERROR = 400
 _ANSWER_S = 30.0
 _SILENT_S = 40.0
-
-
-def drifted(counts: dict[str, Any]) -> str:
-    """How many jobs came to fit a plan's filter, and how many ceased to."""
-    return f"+{counts['added']}/−{counts['gone']} since the plan"  # noqa: RUF001 - a minus sign, as wide as the plus
 
 
 def part(text: str) -> str:
@@ -84,7 +80,7 @@ class Client:
             with self._http.stream("GET", path, params=query, headers=headers, timeout=_SILENT_S) as answer:
                 if answer.status_code >= _FIRST_ERROR:
                     answer.read()
-                    raise Failed(_sentence(answer))
+                    raise Failed(refusals.sentence(answer))
                 yield answer.iter_lines()
         except self._away as error:
             message = f"The connection to {self._target.connection.url} broke ({error})."
@@ -101,7 +97,7 @@ class Client:
         connection = self._target.connection
         answer = self._send("POST", "/token", json={"username": connection.username, "password": connection.password})
         if answer.status_code >= _FIRST_ERROR:
-            message = f"{connection.url} does not let {connection.username} in: {_sentence(answer)}"
+            message = f"{connection.url} does not let {connection.username} in: {refusals.sentence(answer)}"
             raise Failed(message, Exit.UNREACHABLE)
         granted = answer.json()
         if self._target.token_file is not None:
@@ -116,7 +112,9 @@ class Client:
             self._token = self.log_in()
             answer = self._authorized(method, path, **more)
         if answer.status_code >= _FIRST_ERROR:
-            raise Failed(_sentence(answer), Exit.NOT_FOUND if answer.status_code == _NOT_FOUND else Exit.REFUSED)
+            raise Failed(
+                refusals.sentence(answer), Exit.NOT_FOUND if answer.status_code == _NOT_FOUND else Exit.REFUSED
+            )
         return answer.json() if answer.content else None
 
     def _authorized(self, method: str, path: str, **more: object) -> Any:  # noqa: ANN401 - an httpx2.Response
@@ -145,33 +143,3 @@ def _kept_token(target: Target) -> str | None:
         if kept["url"] == target.connection.url and good_until > datetime.now(UTC):
             return str(kept["token"])
     return None
-
-
-def _sentence(answer: Any) -> str:  # noqa: ANN401 - an httpx2.Response
-    """What a problem+json says, for people."""
-    try:
-        problem = answer.json()
-    except ValueError:
-        return f"status {answer.status_code}"
-    detail = problem.get("detail") or problem.get("title") or f"status {answer.status_code}"
-    wrong = "; ".join(filter(None, (_wrong(item, detail) for item in problem.get("errors", []))))
-    code = f" [{problem['code']}]" if problem.get("code") else ""
-    return f"{detail}{f' ({wrong})' if wrong else ''}{_drift(problem)}{code}"
-
-
-def _drift(problem: dict[str, Any]) -> str:
-    """By how much a plan drifted, and how much was allowed."""
-    if problem.get("code") != "plan_drifted" or "added" not in problem:
-        return ""
-    allowed = f", at most {problem['max_drift']} allowed" if "max_drift" in problem else ""
-    return f" ({drifted(problem)}{allowed})"
-
-
-def _wrong(item: dict[str, Any], told: str) -> str:
-    """One thing that is wrong: the part of a query that it is about, or the name of the field; not what was told."""
-    names = [str(name) for name in item.get("loc", [])]
-    where = f"at {item['position']}: {item['token']!r}" if item.get("token") else ".".join(names)
-    message = str(item.get("msg"))
-    if message not in told:
-        return f"{where}: {message}"
-    return "" if names and told.startswith(names[min(1, len(names) - 1)]) else where

@@ -9,9 +9,10 @@ from typing import Any, Final
 import typer
 
 from jobplane.cli import asking, output
-from jobplane.cli.client import Client, drifted, part
+from jobplane.cli.client import Client, part
 from jobplane.cli.failures import Failed
 from jobplane.cli.job_control import given
+from jobplane.cli.refusals import drifted
 from jobplane.cli.target import Target
 
 ENDED: Final = frozenset({"done", "stopped", "failed"})
@@ -68,11 +69,13 @@ def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
         raise Failed(message)
     if not terms.as_json:
         _explain(plan)
-    asking.agree(f"{plan['action']} {total} job{'' if total == 1 else 's'}", total, yes=terms.yes)
+    asking.agree(f"{plan['action']} {output.jobs(total)}", total, yes=terms.yes)
     wish = given({"reason": terms.reason, "max_drift": terms.max_drift})
     running = client.post(f"/operations/{part(plan['id'])}/run", wish, headers=_WAIT)
-    if terms.max_drift is not None and running.get("drift"):
-        typer.echo(f"  {drifted(running['drift'])}, at most {terms.max_drift} allowed", err=True)
+    drift = running.get("drift")
+    if drift and (drift["added"] or drift["gone"]):
+        allowed = "" if terms.max_drift is None else f", at most {terms.max_drift} allowed"
+        typer.echo(f"  {drifted(drift)}{allowed}", err=True)
     if terms.detach:
         _show(running if "status" in running else plan, as_json=terms.as_json)
         return
@@ -93,7 +96,9 @@ def finish(client: Client, operation: Operation, *, as_json: bool) -> None:
         raise
     _show(ended, as_json=as_json)
     if ended["status"] != "done" or (ended.get("total") and not ended["done"]):
-        message = f"The operation is {ended['status']}: {ended['done']} of {ended.get('total') or 0} jobs were changed."
+        total = ended.get("total") or 0
+        changed = f"{ended['done']} of {output.jobs(total)} {'was' if total == 1 else 'were'} changed"
+        message = f"The operation is {ended['status']}: {changed}."
         raise Failed(message)
 
 
@@ -189,7 +194,7 @@ def _show(operation: Operation, *, as_json: bool) -> None:
 
 def _explain(plan: Operation) -> None:
     """What a plan is about, on standard error: the answer comes later."""
-    typer.echo(f"{plan['action']}: {plan['total']} jobs", err=True)
+    typer.echo(f"{plan['action']}: {output.jobs(plan['total'])}", err=True)
     breakdown = plan.get("breakdown") or {}
     types = breakdown.pop("error_types", {})
     breakdown["error"] = {
