@@ -74,6 +74,19 @@ def test_many_jobs_are_not_changed_unasked(scripted: Gateway, command: CommandLi
     assert scripted.bodies(f"POST {ONE}/run") == []
 
 
+def test_a_plan_that_is_not_confirmed_is_not_left_behind(scripted: Gateway, command: CommandLineOf) -> None:
+    will_be_done(scripted, total=11)
+    scripted.will(f"POST {ONE}/stop", operation("stopped", total=11))
+    assert "Nothing was done." in command("bulk", "retry", "status:failed").err
+    assert scripted.bodies(f"POST {ONE}/stop") == [{"reason": "it was not confirmed"}]
+
+
+def test_a_plan_of_an_earlier_dry_run_outlives_a_no(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will(f"GET {ONE}", operation("planned", total=11))
+    assert command("bulk", "start", ID).code == 2
+    assert scripted.bodies(f"POST {ONE}/stop") == []
+
+
 def test_many_jobs_are_changed_with_yes(scripted: Gateway, command: CommandLineOf) -> None:
     will_be_done(scripted, total=11)
     assert command("bulk", "retry", "status:failed", "--yes").code == 0
@@ -130,6 +143,7 @@ def test_one_job_is_one_job(scripted: Gateway, command: CommandLineOf) -> None:
 def test_an_operation_that_fits_nothing_or_changes_nothing_fails(scripted: Gateway, command: CommandLineOf) -> None:
     scripted.will("POST /jobs/bulk", operation("planned", total=0))
     assert "No job fits" in command("bulk", "retry", "status:failed").err
+    assert scripted.bodies(f"POST {ONE}/stop") == [{"reason": "no job fits"}]
     scripted.will(f"GET {ONE}", operation("done", done=0, skipped=3))
     assert command("bulk", "watch", ID).code == 1
 
@@ -164,8 +178,30 @@ def test_an_operation_is_taken_back(scripted: Gateway, command: CommandLineOf) -
 
 def test_the_failed_jobs_of_a_group_are_retried_as_one_operation(scripted: Gateway, command: CommandLineOf) -> None:
     will_be_done(scripted)
+    scripted.will("GET /errors/9f86d081884c7d65", {"fingerprint": "9f86d081884c7d65"})
     assert command("errors", "retry", "9f86d081884c7d65").code == 0
     assert scripted.bodies("POST /jobs/bulk")[0]["filter"] == "fingerprint:9f86d081884c7d65 status:failed"
+
+
+@pytest.mark.parametrize("verb", ["retry", "cancel"])
+def test_nothing_is_planned_for_a_group_that_does_not_exist(
+    scripted: Gateway, command: CommandLineOf, verb: str
+) -> None:
+    assert command("errors", verb, "0" * 16).code == 4
+    assert scripted.bodies("POST /jobs/bulk") == []
+
+
+def test_a_list_says_who_asked_and_what_is_taken_back(scripted: Gateway, command: CommandLineOf) -> None:
+    one, two = operation("done", undo_of=ID, reason="wrong", actor_name="anna"), operation("done")
+    scripted.will("GET /operations", {"items": [one, two], "next_cursor": None})
+    _, first, second = command("bulk", "list").out.splitlines()
+    assert "  anna  " in first
+    assert first.endswith(f"undo of {ID}: wrong")
+    assert two["actor"]["id"] in second
+
+
+def test_jobs_are_named_in_one_way(command: CommandLineOf) -> None:
+    assert "in one way" in command("bulk", "retry", "status:failed", "--ids-from", "-").err
 
 
 def test_a_trend_is_drawn() -> None:

@@ -21,6 +21,7 @@ def scripted(tmp_path: Path) -> Iterator[Gateway]:
         one.will("GET /jobs", EXAMPLES["JobListPage"])
         one.will("GET /stats/jobs", EXAMPLES["JobCount"])
         one.will("GET /queues", EXAMPLES["QueueList"])
+        one.will("GET /queues/mail", EXAMPLES["QueueView"])
         one.will("GET /dlq", EXAMPLES["DeadLetterPage"])
         one.will("GET /dlq/17", EXAMPLES["DeadLetterDetail"])
         one.will("GET /operations", EXAMPLES["OperationPage"])
@@ -40,10 +41,11 @@ def command(scripted: Gateway, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
         (["jobs", "show", JOB], ["job.retried", "RUN", JOB]),
         (["jobs", "list", "status:failed"], [JOB, "TRY"]),
         (["jobs", "list", "--count"], []),
-        (["queues", "list"], ["QUEUE", "STATE"]),
+        (["queues", "list"], ["QUEUE", "STATE", "5 at once, 10 per 60 s (burst 10)"]),
+        (["queues", "show", "mail"], ["10 per 60 s (burst 10)"]),
         (["dlq", "list"], ["REPLAYABLE", "17", "position 4711"]),
         (["dlq", "show", "17"], ["service"]),
-        (["bulk", "list"], ["OPERATION"]),
+        (["bulk", "list"], ["OPERATION", "BY", "anna"]),
         (["bulk", "show", "a"], ["total"]),
         (["bulk", "items", "a"], ["OUTCOME"]),
     ],
@@ -101,3 +103,11 @@ def test_history_tells_what_an_edit_made_of_each_field(scripted: Gateway, comman
     shown = command("jobs", "show", JOB).out.splitlines()[-1]
     assert "queue default → slow-mail, payload  " in shown
     assert "2026-11-22 12:00:00  job.edited" in shown
+
+
+def test_a_payload_file_that_is_not_there_is_said_so(command: CommandLineOf, tmp_path: Path) -> None:
+    said = command("enqueue", "mail", "--payload", f"@{tmp_path / 'missing'}")
+    assert (said.code, said.err) == (
+        2,
+        f"jobplane: --payload @{tmp_path / 'missing'} cannot be read: No such file or directory.\n",
+    )

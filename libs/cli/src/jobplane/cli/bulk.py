@@ -201,8 +201,7 @@ def list_(
     if json_:
         output.as_json(page)
         return
-    headers = ["OPERATION", "ACTION", "STATUS", "JOBS", "DONE", "SKIPPED", "ASKED", "REASON"]
-    output.table(headers, map(operations.row, page["items"]))
+    operations.table(page["items"])
     if page.get("next_cursor"):
         typer.echo(f"more: --cursor {page['next_cursor']}")
 
@@ -303,7 +302,10 @@ def _wish(action: str, query: list[str] | None, ids_from: Path | None) -> dict[s
     Raises:
         Failed: no jobs are named, or in two ways.
     """
-    if bool(query) == (ids_from is not None):
+    if query and ids_from is not None:
+        message = "Say which jobs in one way: a query or --ids-from, not both."
+        raise Failed(message, Exit.USAGE)
+    if not query and ids_from is None:
         message = "Say which jobs: a query, e.g. 'status:failed queue:mail', or --ids-from FILE."
         raise Failed(message, Exit.USAGE)
     if ids_from is None:

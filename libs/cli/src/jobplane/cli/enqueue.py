@@ -102,7 +102,10 @@ def payload_of(text: str | None) -> dict[str, Any]:
         return {}
     try:
         value = json.loads(Path(text[1:]).read_text() if text.startswith("@") else text)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        message = f"--payload {text} cannot be read: {error.strerror}."
+        raise Failed(message, Exit.USAGE) from error
+    except ValueError as error:
         message = f"--payload is not JSON: {error}"
         raise Failed(message, Exit.USAGE) from error
     if not isinstance(value, dict):

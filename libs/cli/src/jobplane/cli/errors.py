@@ -10,7 +10,7 @@ from jobplane.cli.bulk import DetachOption, DryRunOption, RateOption
 from jobplane.cli.client import Client, part
 from jobplane.cli.job_control import ReasonOption
 from jobplane.cli.operations import Terms
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
+from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, Target, UrlOption, UsernameOption
 
 app = typer.Typer(help="Error groups: list and show them, retry or cancel their jobs.", no_args_is_help=True)
 
@@ -98,7 +98,7 @@ def retry(
     """
     terms = Terms(reason, rate, dry_run=dry_run, detach=detach, yes=yes, as_json=json_)
     wish = {"action": "retry", "filter": f"fingerprint:{fingerprint} status:failed"}
-    operations.begin(target.find(data, url, username), "/jobs/bulk", wish, terms)
+    _begin(target.find(data, url, username), fingerprint, wish, terms)
 
 
 @app.command()
@@ -117,7 +117,14 @@ def cancel(
     """Cancel all jobs of a group that wait for another attempt or run, as a bulk operation."""
     terms = Terms(reason, rate, dry_run=dry_run, detach=detach, yes=yes, as_json=json_)
     wish = {"action": "cancel", "filter": f"fingerprint:{fingerprint} status:pending,running"}
-    operations.begin(target.find(data, url, username), "/jobs/bulk", wish, terms)
+    _begin(target.find(data, url, username), fingerprint, wish, terms)
+
+
+def _begin(where: Target, fingerprint: str, wish: dict[str, Any], terms: Terms) -> None:
+    """An operation on the jobs of a group that is there: a mistyped one is not a group without jobs."""
+    with Client(where) as client:
+        client.get(f"/errors/{part(fingerprint)}")
+    operations.begin(where, "/jobs/bulk", wish, terms)
 
 
 def trend(counts: list[int]) -> str:

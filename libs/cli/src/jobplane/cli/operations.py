@@ -1,8 +1,8 @@
 """Bulk operations from the plan to the end: show the plan, ask, run it, follow it."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -54,7 +54,12 @@ def begin(where: Target, path: str, wish: dict[str, Any], terms: Terms) -> None:
             if not terms.as_json:
                 typer.echo(f"run it: jobplane bulk start {plan['id']}")
             return
-        run_plan(client, plan, terms)
+        try:
+            _agree(plan, terms)
+        except (Failed, typer.Abort):
+            _drop(client, plan)
+            raise
+        _run(client, plan, terms)
 
 
 def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
@@ -63,6 +68,11 @@ def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
     Raises:
         Failed: as in `begin`.
     """
+    _agree(plan, terms)
+    _run(client, plan, terms)
+
+
+def _agree(plan: Operation, terms: Terms) -> None:
     total = plan.get("total") or 0
     if total == 0:
         message = "No job fits: nothing was done."
@@ -70,6 +80,16 @@ def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
     if not terms.as_json:
         _explain(plan)
     asking.agree(f"{plan['action']} {output.jobs(total)}", total, yes=terms.yes)
+
+
+def _drop(client: Client, plan: Operation) -> None:
+    """Leave no plan behind that nobody wants; if it cannot be stopped, it is never run and is soon over by itself."""
+    reason = "it was not confirmed" if plan.get("total") else "no job fits"
+    with suppress(Failed):
+        client.post(f"/operations/{part(plan['id'])}/stop", {"reason": reason})
+
+
+def _run(client: Client, plan: Operation, terms: Terms) -> None:
     wish = given({"reason": terms.reason, "max_drift": terms.max_drift})
     running = client.post(f"/operations/{part(plan['id'])}/run", wish, headers=_WAIT)
     drift = running.get("drift")
@@ -115,9 +135,15 @@ def look(client: Client, operation_id: str) -> Operation:
     return found
 
 
-def row(operation: Operation) -> list[str]:
-    """An operation as a line of a table."""
+def table(operations: Iterable[Operation]) -> None:
+    """Operations, a line for each."""
+    headers = ["OPERATION", "ACTION", "STATUS", "JOBS", "DONE", "SKIPPED", "BY", "AGE", "REASON"]
+    output.table(headers, map(_row, operations))
+
+
+def _row(operation: Operation) -> list[str]:
     total = operation.get("total")
+    undo = f"undo of {operation['undo_of']}" if operation.get("undo_of") else None
     return [
         operation["id"],
         operation["action"],
@@ -125,8 +151,9 @@ def row(operation: Operation) -> list[str]:
         "" if total is None else str(total),
         str(operation["done"]),
         output.counts(operation.get("codes")) or str(operation["skipped"]),
+        operation.get("actor_name") or operation["actor"]["id"],
         output.age(operation["requested_at"]),
-        operation.get("reason") or "",
+        ": ".join(filter(None, (undo, operation.get("reason")))),
     ]
 
 
@@ -189,7 +216,7 @@ def _show(operation: Operation, *, as_json: bool) -> None:
     elif "status" not in operation:  # 202: the deadline passed first
         typer.echo(f"accepted as command {operation['command_id']}")
     else:
-        output.table(["OPERATION", "ACTION", "STATUS", "JOBS", "DONE", "SKIPPED", "ASKED", "REASON"], [row(operation)])
+        table([operation])
 
 
 def _explain(plan: Operation) -> None:

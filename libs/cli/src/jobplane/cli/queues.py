@@ -53,7 +53,7 @@ def show(
     if json_:
         output.as_json(found)
     else:
-        output.fields(found)
+        output.fields(found | _told_limits(found))
 
 
 @app.command()
@@ -197,8 +197,18 @@ def _limits(control: dict[str, Any]) -> str:
     rate = limits.get("rate")
     parts = [f"{limits['concurrency']} at once"] if limits.get("concurrency") else []
     if rate:
-        parts.append(f"{rate['starts']} per {rate['every_s']} s")
+        parts.append(_rate(rate))
     return ", ".join(parts)
+
+
+def _rate(rate: dict[str, Any]) -> str:
+    burst = f" (burst {rate['burst']})" if rate.get("burst", 1) > 1 else ""
+    return f"{rate['starts']} per {rate['every_s']} s{burst}"
+
+
+def _told_limits(control: dict[str, Any]) -> dict[str, Any]:
+    limits = control.get("limits") or {}
+    return {"limits": limits | {"rate": _rate(limits["rate"])}} if limits.get("rate") else {}
 
 
 def _why(control: dict[str, Any]) -> str:
