@@ -28,7 +28,7 @@ def test_a_fingerprint_is_sixteen_hexadecimal_digits() -> None:
 
 
 def test_a_fingerprint_never_changes_between_releases() -> None:
-    assert fingerprint("OSError", "image file is truncated (42 bytes not processed)", STACK) == "d65eff008b79440d"
+    assert fingerprint("OSError", "image file is truncated (42 bytes not processed)", STACK) == "d0f80abc6baca1c3"
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,24 @@ def test_far_callers_do_not_count() -> None:
     frame = '  File "/a/{0}.py", line 1, in {0}\n    call()\n'
     inner = "".join(frame.format(f"inner_{letter}") for letter in "abcde")
     assert fingerprint("E", "x", frame.format("cron") + inner) == fingerprint("E", "x", frame.format("console") + inner)
+
+
+def test_kinds_that_fail_in_the_same_place_share_a_cause() -> None:
+    stack = (
+        '  File "/a/workload.py", line 4, in {0}\n    await ctx.in_thread(pictures.{0})\n'
+        '  File "/a/pictures.py", line 9, in {0}\n    with opened(data):\n'
+        '  File "/usr/lib/contextlib.py", line 137, in __enter__\n    next(self.gen)\n'
+        '  File "/a/pictures.py", line 40, in opened\n    raise EmptyFile()\n'
+    )
+    assert fingerprint("E", "x", stack.format("convert")) == fingerprint("E", "x", stack.format("thumbnail"))
+
+
+def test_what_lies_between_a_handler_and_its_thread_does_not_count() -> None:
+    handler = '  File "/a/workload.py", line 4, in {0}\n    await ctx.in_thread(int, text)\n'
+    between = '  File "/x/jobplane/worker/threads.py", line 64, in {0}\n    value = function()\n'
+    both = [handler.format("convert") + between.format(name) * 2 for name in ("_run", "_called")]
+    assert fingerprint("E", "x", both[0]) == fingerprint("E", "x", both[1])
+    assert fingerprint("E", "x", both[0]) != fingerprint("E", "x", handler.format("thumbnail") + between.format("_run"))
 
 
 def test_stacks_of_other_languages_count_without_their_numbers() -> None:

@@ -7,8 +7,8 @@ from typing import Final
 
 from jobplane.contracts.jobs import MAX_MESSAGE_CHARS, MAX_STACK_CHARS
 
-TOP_FRAMES: Final = 5
-"""The innermost frames tell the cause; those further out tell who called."""
+TOP_FRAMES: Final = 2
+"""The innermost frames tell, beside type and message, the cause; those further out tell which kind of job called."""
 
 _MAX_LINE_CHARS: Final = 500
 
@@ -22,6 +22,8 @@ _VARIABLE: Final = (
     (re.compile(r"\d+(?:[.,:]\d+)*"), "<n>"),
     (re.compile(r"\s+"), " "),
 )
+_OURS: Final = re.compile(r"[/\\]jobplane[/\\]worker[/\\][a-z_]+\.py$")
+"""Between a handler and what it runs in a thread lie frames that are the same for all."""
 _FRAME: Final = re.compile(r'^[ \t]*File "(?P<file>[^"\n]+)", line \d+, in (?P<function>.+)$', re.MULTILINE)
 
 
@@ -43,9 +45,10 @@ def _normalised(text: str) -> str:
 
 
 def _frames(stack: str) -> list[str]:
-    """The innermost frames of a Python stack, as ``file:function``; of another stack its first lines."""
+    """The innermost frames of a Python stack, as ``file:function``; of another stack its heading and first lines."""
     frames = _FRAME.findall(stack)
     if frames:
-        return [f"{PureWindowsPath(file).name}:{function}" for file, function in frames[-TOP_FRAMES:]]
+        theirs = [frame for frame in frames if not _OURS.search(frame[0])] or frames
+        return [f"{PureWindowsPath(file).name}:{function}" for file, function in theirs[-TOP_FRAMES:]]
     lines = [line[:_MAX_LINE_CHARS] for line in stack.splitlines() if line.strip()]
-    return [_normalised(line) for line in lines[:TOP_FRAMES]]
+    return [_normalised(line) for line in lines[: 1 + TOP_FRAMES]]
