@@ -98,10 +98,13 @@ def test_history_tells_what_an_edit_made_of_each_field(scripted: Gateway, comman
         {"field": "queue", "before": "default", "after": "slow-mail"},
         {"field": "payload", "before": {"to": "x"}, "after": {"to": "y"}},
     ]
+    created = item | {"type": "job.created.v1", "before": None, "reason": None, "changes": changes}
     edited = item | {"type": "job.edited.v1", "changes": changes}
-    scripted.will(f"GET /jobs/{JOB}/history", {"items": [edited], "next_cursor": None})
-    shown = command("jobs", "show", JOB).out.splitlines()[-1]
-    assert "queue default → slow-mail, payload  " in shown
+    scripted.will(f"GET /jobs/{JOB}/history", {"items": [created, edited], "next_cursor": None})
+    *_, first, shown = command("jobs", "show", JOB).out.splitlines()
+    assert "job.created.v1" in first
+    assert "queue" not in first
+    assert shown.endswith("queue default → slow-mail, payload “the file was uploaded again”")
     assert "2026-11-22 12:00:00  job.edited" in shown
 
 

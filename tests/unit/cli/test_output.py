@@ -84,6 +84,13 @@ def test_on_a_narrow_terminal_ids_are_whole_and_errors_stand_beneath(terminal: S
     assert "COMPLETED" in second
 
 
+def test_what_is_to_be_whole_gets_as_many_lines_as_it_needs(terminal: StringIO) -> None:
+    output.table(["AT", "EVENT", "REASON"], [["09:48:16", "job.edited.v1", "word " * 30 + "end"]], whole=True)
+    _, _, _, *reason = shown = terminal.getvalue().splitlines()
+    assert max(map(len, shown)) <= 80
+    assert " ".join(" ".join(reason).split()) == "word " * 30 + "end"
+
+
 def test_without_a_terminal_nothing_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
     output.table(["N", "REASON"], [["17", "x" * 3000]])
     assert capsys.readouterr().out == f"N   REASON\n17  {'x' * 3000}\n"

@@ -21,13 +21,16 @@ class Layout:
     """Whether the last column stands beneath them, a line for each row that has something in it."""
 
 
-def laid_out(natural: Sequence[int], room: int) -> Layout:
-    """Widths that fit: the first column (ids) whole; of the others the last one gives way first."""
+def laid_out(natural: Sequence[int], room: int, *, whole: bool = False) -> Layout:
+    """Widths that fit: the first column (ids) whole; of the others the last one gives way first.
+
+    It is cut, or if that leaves too little or it is to be whole, stands beneath.
+    """
     gaps = GAP * (len(natural) - 1)
     if sum(natural) + gaps <= room or len(natural) == 1:
         return Layout(tuple(natural), beneath=False)
     left = room - gaps - sum(natural[:-1])
-    if left >= min(natural[-1], _LAST):
+    if not whole and left >= min(natural[-1], _LAST):
         return Layout((*natural[:-1], left), beneath=False)
     first, *others = natural[:-1]
     return Layout((first, *_cut(others, room - first - GAP * len(others))), beneath=True)

@@ -1,6 +1,7 @@
 """`jobplane jobs`: find, understand and follow jobs; what is done to them is in `job_control`."""
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Annotated, Any
 
 import typer
@@ -99,10 +100,11 @@ def show(
             typer.echo(error["stack"])
     if attempts:
         typer.echo("")
-        output.table(["RUN", "TRY", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"], map(_attempt, attempts))
+        headers = ["RUN", "TRY", "WORKER", "STARTED", "ENDED", "OUTCOME", "ERROR"]
+        output.table(headers, map(_attempt, attempts), whole=True)
     if history:
         typer.echo("")
-        output.table(["AT", "EVENT", "ACTOR", "BEFORE", "AFTER", "CHANGED", "REASON"], map(_event, history))
+        output.table(["AT", "EVENT", "ACTOR", "BEFORE", "AFTER", "CHANGED, REASON"], map(_event, history), whole=True)
 
 
 @app.command()
@@ -208,11 +210,17 @@ def _attempt(run: dict[str, Any]) -> list[str]:
 
 
 def _event(item: dict[str, Any]) -> list[str]:
-    edited = item["type"].startswith("job.edited.")
-    changed = ", ".join(_change(change) if edited else change["field"] for change in item.get("changes", []))
-    before, reason = item["before"] or "", item["reason"] or ""
-    who = item.get("actor_name") or item["actor"]["id"]
-    return [output.moment(item["at"]), item["type"], who, before, item["after"], changed, reason]
+    reason = f"“{item['reason']}”" if item["reason"] else None
+    who, what = item.get("actor_name") or item["actor"]["id"], " ".join(filter(None, (_changed(item), reason)))
+    return [output.moment(item["at"]), item["type"], who, item["before"] or "", item["after"], what]
+
+
+def _changed(item: dict[str, Any]) -> str:
+    """The fields that it made otherwise, of an edit also how; of a creation that would be all of them."""
+    if item["before"] is None:
+        return ""
+    tell = _change if item["type"].startswith("job.edited.") else itemgetter("field")
+    return ", ".join(map(tell, item.get("changes", [])))
 
 
 def _change(change: dict[str, Any]) -> str:

@@ -137,7 +137,7 @@ def look(client: Client, operation_id: str) -> Operation:
 
 def table(operations: Iterable[Operation]) -> None:
     """Operations, a line for each."""
-    headers = ["OPERATION", "ACTION", "STATUS", "JOBS", "DONE", "SKIPPED", "BY", "AGE", "REASON"]
+    headers = ["OPERATION", "ACTION", "STATUS", "DONE", "SKIP", "BY", "AGE", "REASON"]
     output.table(headers, map(_row, operations))
 
 
@@ -148,8 +148,7 @@ def _row(operation: Operation) -> list[str]:
         operation["id"],
         operation["action"],
         operation["status"],
-        "" if total is None else str(total),
-        str(operation["done"]),
+        str(operation["done"]) if total is None else f"{operation['done']}/{total}",
         output.counts(operation.get("codes")) or str(operation["skipped"]),
         operation.get("actor_name") or operation["actor"]["id"],
         output.age(operation["requested_at"]),

@@ -61,23 +61,29 @@ def as_json_line(value: object) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False))
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A plain table; known states are coloured. Whole lines when nobody looks; on a terminal all but ids is fitted."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, whole: bool = False) -> None:
+    """A plain table; known states are coloured. Whole lines when nobody looks; on a terminal all but ids is fitted.
+
+    `whole`: the last column is not cut either, but gets as many lines as it needs.
+    """
     lines = [[" ".join(cell.splitlines()) for cell in row] for row in rows]
-    paged(lambda out: _print(out, list(headers), lines))
+    paged(lambda out: _print(out, list(headers), lines, whole=whole))
 
 
-def _print(out: Console, headers: list[str], rows: list[list[str]]) -> None:
+def _print(out: Console, headers: list[str], rows: list[list[str]], *, whole: bool) -> None:
     natural = [max(map(cell_len, column)) for column in zip(headers, *rows, strict=True)]
-    layout = columns.laid_out(natural, out.width)
-    out.print(_line(headers, layout, bold=True), soft_wrap=True)
+    layout = columns.laid_out(natural, out.width, whole=whole)
     beneath = layout.beneath and any(row[-1] for row in rows)
+    out.print(_line(headers, layout, bold=True), soft_wrap=True)
     if beneath:
         out.print(Text(_INDENT + headers[-1], style="bold"), soft_wrap=True)
     for row in rows:
         out.print(_line(row, layout), soft_wrap=True)
         if beneath and row[-1]:
-            out.print(_cell(_INDENT + row[-1], out.width), soft_wrap=True)
+            room = max(1, out.width - len(_INDENT))
+            for line in Text(row[-1]).wrap(out, room) if whole else [_cell(row[-1], room)]:
+                line.rstrip()
+                out.print(Text(_INDENT) + line, soft_wrap=True)
 
 
 def _line(cells: list[str], layout: Layout, *, bold: bool = False) -> Text:
