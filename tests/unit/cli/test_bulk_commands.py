@@ -108,6 +108,15 @@ def test_a_plan_is_run_later_unless_it_drifted(scripted: Gateway, command: Comma
     assert scripted.bodies(f"POST {ONE}/run") == [{"max_drift": 10}]
 
 
+def test_a_plan_that_lacks_its_reason_waits_for_it(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will("POST /jobs/bulk", operation("planned"))
+    lacking = {"code": "reason_required", "detail": "A bulk operation of this size needs a reason: say why."}
+    scripted.will(f"POST {ONE}/run", lacking, status=422)
+    refused = command("bulk", "retry", "status:failed")
+    assert refused.code == 1
+    assert f"Its plan waits, for a day: jobplane bulk start {ID}\njobplane: A bulk" in refused.err
+
+
 def test_a_start_that_is_refused_tells_the_drift(scripted: Gateway, command: CommandLineOf) -> None:
     scripted.will(f"GET {ONE}", operation("planned"))
     drift = {"detail": "Make a new plan.", "code": "plan_drifted", "added": 1, "gone": 0, "max_drift": 0}

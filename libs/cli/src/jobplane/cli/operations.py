@@ -59,7 +59,12 @@ def begin(where: Target, path: str, wish: dict[str, Any], terms: Terms) -> None:
         except (Failed, typer.Abort):
             _drop(client, plan)
             raise
-        _run(client, plan, terms)
+        try:
+            running = _started(client, plan, terms)
+        except Failed:
+            typer.echo(f"Its plan waits, for a day: jobplane bulk start {plan['id']}", err=True)
+            raise
+        _follow(client, plan, running, terms)
 
 
 def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
@@ -69,7 +74,7 @@ def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
         Failed: as in `begin`.
     """
     _agree(plan, terms)
-    _run(client, plan, terms)
+    _follow(client, plan, _started(client, plan, terms), terms)
 
 
 def _agree(plan: Operation, terms: Terms) -> None:
@@ -89,9 +94,13 @@ def _drop(client: Client, plan: Operation) -> None:
         client.post(f"/operations/{part(plan['id'])}/stop", {"reason": reason})
 
 
-def _run(client: Client, plan: Operation, terms: Terms) -> None:
+def _started(client: Client, plan: Operation, terms: Terms) -> Operation:
     wish = given({"reason": terms.reason, "max_drift": terms.max_drift})
-    running = client.post(f"/operations/{part(plan['id'])}/run", wish, headers=_WAIT)
+    running: Operation = client.post(f"/operations/{part(plan['id'])}/run", wish, headers=_WAIT)
+    return running
+
+
+def _follow(client: Client, plan: Operation, running: Operation, terms: Terms) -> None:
     drift = running.get("drift")
     if drift and (drift["added"] or drift["gone"]):
         allowed = "" if terms.max_drift is None else f", at most {terms.max_drift} allowed"

@@ -105,6 +105,8 @@ FACTS: Final[Mapping[str, dict[str, Any]]] = {
     "already_undone": {"operation_status": "done", "undone_by": "01920a40-0000-7000-8000-00000000b01d"},
     "plan_drifted": {"added": 12, "gone": 3, "max_drift": 10},
     "invalid_request": {"errors": [{"loc": ["body", "priority"], "msg": "write at most 1000"}]},
+    "unique_key_taken": {"holder": "01920a3c-7f00-7a00-8000-0123456789ab"},
+    "still_unreadable": {"reason": "command.retry.job_id: Field required"},
     "field_redacted": {"field": "payload.user.password"},
     "sort_too_broad": {"limit": 10_000},
     "position_not_reached": {"position": 4711},
