@@ -86,7 +86,8 @@ async def test_filters_reach_the_audit_service(gateway: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"action": "JOB_EATEN"}, {"since": "noon"}, {"until": "1700000000"}, {"actor": "a b"}]
+    "query",
+    [{"action": "JOB_EATEN"}, {"since": "noon"}, {"until": "1700000000"}, {"actor": "a b"}, {"operation": "xyz"}],
 )
 async def test_filters_that_make_no_sense_are_refused(gateway: Running, query: dict[str, str]) -> None:
     admin = await gateway.bearer()

@@ -58,7 +58,18 @@ async def test_filters_reach_the_jobs_service(gateway: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["?service=*", "?what=a.b", "?since=noon", "?limit=201", "/0", "/x", "/-1", "/9223372036854775808"]
+    "path",
+    [
+        "?service=*",
+        "?service=nope",
+        "?what=a.b",
+        "?since=noon",
+        "?limit=201",
+        "/0",
+        "/x",
+        "/-1",
+        "/9223372036854775808",
+    ],
 )
 async def test_what_makes_no_sense_is_refused(gateway: Running, path: str) -> None:
     admin = await gateway.bearer()
@@ -145,7 +156,7 @@ async def test_an_event_that_its_service_refuses_stays(gateway: Running, code: s
     answer = await (await gateway.bearer()).post(f"{DLQ}/17/replay")
     assert (answer.status_code, code_of(answer)) == (409, code)
     assert asked(gateway) == ["jobs.query.dead_letter", REPLAY]
-    assert len(await gateway.recorded("dlq.replayed.v1")) == 1
+    assert await gateway.recorded("dlq.replayed.v1") == []
     [refusal] = await gateway.recorded("command.refused.v1")
     assert refusal["code"] == code
 
@@ -191,7 +202,7 @@ async def test_a_replay_that_turns_out_to_be_impossible_is_recorded_as_refused(g
     answers(gateway, **{"": LETTER, "_replay": problem(code)})
     answer = await (await gateway.bearer()).post(f"{DLQ}/17/replay")
     assert (answer.status_code, code_of(answer)) == (409, code)
-    assert len(await gateway.recorded("dlq.replayed.v1")) == 1
+    assert await gateway.recorded("dlq.replayed.v1") == []
     [refusal] = await gateway.recorded("command.refused.v1")
     assert refusal["code"] == code
 

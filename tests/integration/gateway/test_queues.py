@@ -7,7 +7,7 @@ import pytest
 from jobplane.contracts.actors import Role
 from jobplane.contracts.queues import LimitQueue, Limits, PauseQueue, QueueCommand, Rate, ResumeQueue
 from tests.integration.gateway.conftest import Running, code_of
-from tests.integration.gateway.scripted_jobs import NOW, refused
+from tests.integration.gateway.scripted_jobs import NOW, done, refused
 
 API = "/api/admin"
 
@@ -79,6 +79,16 @@ async def test_one_that_is_not_decided_in_time_is_accepted(gateway: Running) -> 
     answer = await admin.post(f"{API}/queues/mail/pause", headers={"Prefer": "respond-async"})
     assert answer.status_code == 202
     assert answer.json()["status_url"] == answer.headers["location"]
+
+
+async def test_the_answer_to_a_pause_names_who_did_it(gateway: Running) -> None:
+    admin = await gateway.bearer(Role.ADMIN)
+    me = (await admin.get(f"{API}/session")).json()
+    by = {"id": me["id"], "kind": "user", "role": "ADMIN", "origin": None}
+    facts = {"queue": "mail", "paused": {"at": NOW.isoformat(), "by": by, "reason": None, "drain": False}}
+    gateway.jobs.decide = lambda message: done(message).model_copy(update={"facts": facts})
+    shown = (await admin.post(f"{API}/queues/mail/pause")).json()["queue"]
+    assert shown["paused"]["by_name"] == me["name"]
 
 
 async def test_a_list_names_who_paused(gateway: Running) -> None:

@@ -178,6 +178,8 @@ async def test_an_undo_gives_each_job_back_what_it_had_and_leaves_those_that_cha
         await bulk.ask(RunOperation(operation_id=plan.operation_id)),
     ):
         assert (refused.code, refused.facts["undone_by"]) == ("already_undone", undo.operation_id)
+    query = "SELECT data ->> 'target_id' FROM event WHERE type = 'command.refused.v1' ORDER BY pos DESC LIMIT 2"
+    assert {row[0] for row in rows_of(database.owner_url, query)} == {done.id, plan.operation_id}
     left = (await bulk.view(done.id)).undo
     assert left is not None
     assert (left.possible, left.codes, left.by) == (0, {"changed_since": 5}, undo.operation_id)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobplane.audit.entry import ACTIONS, AUDITED, entry
+from jobplane.audit.entry import ACTIONS, AUDITED, entries, entry
 from jobplane.contracts.actors import Actor, ActorKind, Role, worker
 from jobplane.contracts.admin_events import ADMIN_EVENTS
 from jobplane.contracts.audit import AuditAction
@@ -83,7 +83,7 @@ def test_what_happened_to_a_queue_or_a_kind_tells_which_and_how() -> None:
     limits = {"before": {}, "after": {"concurrency": 5, "rate": {"starts": 10, "every_s": 60, "burst": 3}}}
     limited = entry(event("queue.limited.v1", {"queue": "mail", **limits}), EVT_JOBS)
     assert limited.before == "unlimited"
-    assert limited.after == "at most 5 at once, 10 starts in 60 s, 3 at once"
+    assert limited.after == "at most 5 at once, 10 starts in 60 s, bursts of 3"
 
 
 def test_an_entry_tells_who_did_what_to_which_job_and_why() -> None:
@@ -102,13 +102,36 @@ def test_an_entry_tells_who_did_what_to_which_job_and_why() -> None:
     assert (made.trace_id, made.refused, made.code, made.times) == (TRACE, False, None, 1)
 
 
+EDITED = {
+    "changed": ["payload", "queue", "priority", "run_at", "max_attempts"],
+    "was": {"payload": JOB, "queue": "mail", "priority": 5, "run_at": "2026-11-01T12:00:01Z", "max_attempts": 3},
+    "now": {"payload": JOB, "queue": "slow", "priority": 7, "run_at": "2026-11-01T13:00:00Z", "max_attempts": 8},
+}
+WAS = "payload, queue mail, priority 5, due 2026-11-01T12:00:01Z, attempts allowed: 3"
+IS = "another payload, queue slow, priority 7, due 2026-11-01T13:00:00Z, attempts allowed: 8"
+
+
+def test_an_edited_job_tells_what_it_was_and_is_but_not_its_payload() -> None:
+    alone = entry(event("job.edited.v1", {**ROUTED, "before": "FAILED", "after": "FAILED", **EDITED}), EVT_JOBS)
+    assert (alone.before, alone.after) == (WAS, IS)
+
+
+def test_jobs_that_were_edited_at_once_tell_the_same() -> None:
+    each = {"job": JOB, "version": 3, "kind": "a", **EDITED}
+    one, other = each, each | {"changed": ["queue"]}
+    body = {"type": "job.edited.v1", "shared": {"before": "FAILED", "after": "FAILED"}, "items": [one, other]}
+    first, second = entries(event("operation.jobs_changed.v1", body), EVT_JOBS)
+    assert (first.before, first.after) == (WAS, IS)
+    assert (second.before, second.after) == ("queue mail", "queue slow")
+
+
 def test_a_failed_run_tells_the_type_of_its_error() -> None:
     assert entry(failed(), EVT_JOBS).code == "UnidentifiedImageError"
 
 
 def test_a_refused_command_changed_nothing_and_says_why() -> None:
     made = entry(refused(target_id=JOB, status="RUNNING", count=4), EVT_JOBS)
-    assert (made.refused, made.code, made.times) == (True, "job_not_failed", 4)
+    assert (made.refused, made.code, made.command, made.times) == (True, "job_not_failed", "retry", 4)
     assert (made.target_type, made.target_id, made.before, made.after) == ("job", JOB, "RUNNING", "RUNNING")
 
 

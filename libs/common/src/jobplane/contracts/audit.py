@@ -97,13 +97,15 @@ class AuditItem(Fact):
     target: AuditTarget
     """What it was done to."""
     before: str | None = None
-    """Status before."""
+    """Status before; of a queue's limits and of an edited job what they were, in words."""
     after: str | None = None
-    """Status after."""
+    """Status after, or what it is now, in words."""
     outcome: Literal["accepted", "refused"]
     """Whether it was done."""
     code: str | None = None
     """Why it was refused, or the type of the error of a failed run."""
+    command: str | None = None
+    """What was refused: the verb (``retry``), or the method and route of a request."""
     command_id: str | None = None
     """The command that caused it."""
     correlation_id: str

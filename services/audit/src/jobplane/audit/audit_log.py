@@ -14,7 +14,7 @@ _COPY: Final[LiteralString] = """
 COPY audit_log (
     position, source_position, at, correlation_id, trace_id, command_id, target_id, source, action, count, index,
     refused, actor_id, actor_kind, target_type, before, after, actor_role, actor_origin, target_name, code, reason,
-    operation_id
+    operation_id, command
 ) FROM STDIN
 """
 
@@ -147,6 +147,7 @@ def _line(position: int, entry: AuditEntry) -> str:
         trace_id,
         times,
         operation_id,
+        command,
     ) = entry
     # Ids are kept as UUIDs, in 16 bytes; what a refused request had instead of one as the text it is.
     target_id, target_name = (target or _NULL, _NULL) if target is None or is_uuid(target) else (_NULL, _text(target))
@@ -155,7 +156,7 @@ def _line(position: int, entry: AuditEntry) -> str:
         f"{position}\t{source_position}\t{_instant(at)}\t{correlation_id}\t{trace_id or _NULL}\t"
         f"{command_id or _NULL}\t{target_id}\t{source}\t{action}\t{times}\t{number}\t{'t' if refused else 'f'}\t"
         f"{who}\t{_text(target_type)}\t{_text(before)}\t{_text(after)}\t{role}\t{target_name}\t{_text(code)}\t"
-        f"{_text(reason)}\t{operation_id or _NULL}\n"
+        f"{_text(reason)}\t{operation_id or _NULL}\t{_text(command)}\n"
     )
 
 

@@ -1,11 +1,11 @@
 """What an event means for the AuditLog: one entry with exactly one action for each thing that it tells of."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.admin_events import (
@@ -157,6 +157,8 @@ class AuditEntry(NamedTuple):
     times: int
     operation_id: str | None = None
     """The bulk operation that it is of or about."""
+    command: str | None = None
+    """What was refused: the verb, or the method and the route."""
 
 
 class _Facts(NamedTuple):
@@ -169,6 +171,7 @@ class _Facts(NamedTuple):
     refused: bool = False
     code: str | None = None
     times: int = 1
+    command: str | None = None
 
 
 def entries(event: EventRecord, source: str) -> list[AuditEntry]:
@@ -190,7 +193,7 @@ def _of_many(event: EventRecord, source: str) -> list[AuditEntry]:
     told = (source, event.position)
     meant = (event.at, ACTIONS[event_type], event.actor, event.reason, "job")
     trace = _trace_id(event.traceparent)
-    caused = (False, None, event.command_id, event.correlation_id, trace, 1, event.stream_id)
+    caused = (False, None, event.command_id, event.correlation_id, trace, 1, event.stream_id, None)
     made: list[AuditEntry] = []
     is_id, make = _UUID.fullmatch, AuditEntry._make
     before_all, after_all = shared.get("before"), shared.get("after")
@@ -199,7 +202,11 @@ def _of_many(event: EventRecord, source: str) -> list[AuditEntry]:
             job = item["job"]
             if is_id(job) is None:
                 raise InvalidMessage("the job of an item is a UUID")
-            stood = (_STATUSES[item.get("before", before_all)], _STATUSES[item.get("after", after_all)])
+            stood: tuple[str, str] = (
+                (_STATUSES[item.get("before", before_all)], _STATUSES[item.get("after", after_all)])
+                if event_type != JobEdited.TYPE
+                else _edit_of(shared | item)
+            )
             made.append(make((*told, number, *meant, job, *stood, *caused)))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidMessage(f"body of {event.type} is not as declared: {error}") from error
@@ -241,6 +248,7 @@ def entry(event: EventRecord, source: str) -> AuditEntry:
         _trace_id(event.traceparent),
         facts.times,
         facts.target_id if about_one else event.operation_id,
+        facts.command,
     )
 
 
@@ -251,6 +259,9 @@ def is_uuid(text: str) -> bool:
 
 def _facts(body: AuditedEvent, stream_id: str) -> _Facts:  # noqa: PLR0911 - one case per sort of event
     match body:
+        case JobEdited():
+            was, now = (side.model_dump(mode="json") for side in (body.was, body.now))
+            return _Facts("job", stream_id, *edit_in_words(body.changed, was, now))
         case JobEvent():
             error = body.error if isinstance(body, JobFailed | JobOrphaned) else None
             return _Facts("job", stream_id, body.before, body.after, code=error.type if error else None)
@@ -260,7 +271,14 @@ def _facts(body: AuditedEvent, stream_id: str) -> _Facts:  # noqa: PLR0911 - one
             # nothing changed: the target is after it what it was before
             status = body.status if isinstance(body, CommandRefused) else None
             return _Facts(
-                body.target_type, body.target_id, status, status, refused=True, code=body.code, times=body.count
+                body.target_type,
+                body.target_id,
+                status,
+                status,
+                refused=True,
+                code=body.code,
+                times=body.count,
+                command=body.command,
             )
         case LoginFailed():
             return _Facts("user", body.account_id, refused=True, code=body.code, times=body.count)
@@ -305,10 +323,26 @@ def _limits_in_words(limits: LimitsFact) -> str:
     parts = [] if limits.concurrency is None else [f"at most {limits.concurrency} at once"]
     if limits.rate is not None:
         rate = limits.rate
-        parts.append(f"{rate.starts} starts in {rate.every_s} s, {rate.burst} at once")
+        parts.append(f"{rate.starts} starts in {rate.every_s} s, bursts of {rate.burst}")
     return ", ".join(parts) or "unlimited"
 
 
+def _edit_of(item: Mapping[str, Any]) -> tuple[str, str]:
+    return edit_in_words(item["changed"], item["was"], item["now"])
+
+
+def edit_in_words(
+    changed: Sequence[str], was: Mapping[str, JsonValue], now: Mapping[str, JsonValue]
+) -> tuple[str, str]:
+    """What an edit changed, before and after; of a payload only that it is another one."""
+    before = [_PAYLOAD if name == _PAYLOAD else f"{_EDITED[name]} {was[name]}" for name in changed]
+    after = [f"another {_PAYLOAD}" if name == _PAYLOAD else f"{_EDITED[name]} {now[name]}" for name in changed]
+    return ", ".join(before), ", ".join(after)
+
+
+_PAYLOAD: Final = "payload"
+_EDITED: Final = {"queue": "queue", "priority": "priority", "run_at": "due", "max_attempts": "attempts allowed:"}
+"""Each field that an edit may change, in words."""
 _STATUSES: Final[Mapping[object, JobStatus]] = {status.value: status for status in JobStatus}
 """Looked up, not made: that takes a tenth of the time."""
 _STANDS: Final = {

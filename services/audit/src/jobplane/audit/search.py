@@ -20,7 +20,7 @@ _PAGE: Final = SQL("""
 SELECT position, source, source_position, at, action, actor_id, actor_kind, actor_role, actor_origin, reason,
        target_type, coalesce(target_id::text, target_name) AS target, before, after, refused, code,
        command_id::text, correlation_id::text, replace(trace_id::text, '-', '') AS trace_id, count,
-       operation_id::text
+       operation_id::text, command
 FROM audit_log WHERE {} ORDER BY position DESC LIMIT %(rows)s
 """)
 
@@ -168,6 +168,7 @@ def _item(row: dict[str, Any]) -> AuditItem:
         after=row["after"],
         outcome="refused" if row["refused"] else "accepted",
         code=row["code"],
+        command=row["command"],
         command_id=row["command_id"],
         correlation_id=row["correlation_id"],
         trace_id=row["trace_id"] or "",

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 from uuid import UUID, uuid5
@@ -18,7 +19,7 @@ from jobplane.contracts.commands import AnyCommand, AnyDirective, AnyJobCommand
 from jobplane.contracts.envelope import CommandMessage, CommandOutcome
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId
-from jobplane.gateway import people
+from jobplane.gateway import people, queue_board
 from jobplane.gateway.auth import Caller
 from jobplane.gateway.control_bus import NotAccepted
 from jobplane.gateway.pending import EXPIRES
@@ -187,7 +188,9 @@ async def answer_directive(
         return accepted(id_)
     if outcome.status == "refused":
         raise refusal(outcome)
-    shown = {told_as: outcome.facts, "position": outcome.position, "command_id": outcome.command_id}
+    facts = deepcopy(outcome.facts)
+    await queue_board.name(gateway_of(request), [facts])
+    shown = {told_as: facts, "position": outcome.position, "command_id": outcome.command_id}
     return _json(to_json(shown), 200, {})
 
 

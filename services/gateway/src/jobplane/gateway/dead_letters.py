@@ -1,4 +1,8 @@
-"""What admins do with dead letters: recorded first, then done by the service whose matter it is."""
+"""What admins do with dead letters, recorded; the service whose matter it is does it.
+
+A discard is recorded first: nothing would tell of it afterwards. A replay is recorded when it was done, for it may be
+refused; one that is cut off in between left events of its own.
+"""
 
 from typing import Any, Final
 
@@ -59,15 +63,24 @@ async def _done(
         found = await gateway.bus.ask_raw("jobs", "dead_letter", letter)
         if event is admin_events.DeadLetterReplayed:
             _require_replayable(found)
-        await _record(gateway, caller, event.model_validate(found), reason)
+        told = event.model_validate(found)
         if event is admin_events.DeadLetterDiscarded:
+            await _record(gateway, caller, told, reason)
             return await gateway.bus.ask_raw("jobs", "dead_letter_discard", letter)
-        if found["what"] == _COMMAND:
-            return await gateway.bus.ask_raw("jobs", "dead_letter_replay", letter)
-        return await _read(gateway, found)
+        async with gateway.log.journal.transaction() as tx:
+            await tx.require_writable()  # what could not be recorded is not done
+        replayed = await _replayed(gateway, found)
+        await _record(gateway, caller, told, reason)
+        return replayed
     except Refused as refusal:
         await record_refusal(request, refusal.code, caller.actor)
         raise
+
+
+async def _replayed(gateway: Gateway, letter: dict[str, Any]) -> dict[str, Any]:
+    if letter["what"] == _COMMAND:
+        return await gateway.bus.ask_raw("jobs", "dead_letter_replay", OneDeadLetter(seq=letter["seq"]))
+    return await _read(gateway, letter)
 
 
 async def _read(gateway: Gateway, letter: dict[str, Any]) -> dict[str, Any]:

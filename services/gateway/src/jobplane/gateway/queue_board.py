@@ -20,7 +20,7 @@ async def everything(gateway: Gateway) -> dict[str, Any]:
     found: dict[str, Any]
     found, activity = await asyncio.gather(gateway.bus.ask_raw("jobs", "queues"), _activity(gateway))
     _show(activity, found["queues"])
-    await _name(gateway, [*found["queues"], *found["kinds"]])
+    await name(gateway, [*found["queues"], *found["kinds"]])
     return found
 
 
@@ -33,14 +33,14 @@ async def one(gateway: Gateway, query: OneQueue) -> dict[str, Any]:
     found: dict[str, Any]
     found, activity = await asyncio.gather(gateway.bus.ask_raw("jobs", "queue", query), _activity(gateway))
     _show(activity, [found])
-    await _name(gateway, [found])
+    await name(gateway, [found])
     return found
 
 
 async def kind(gateway: Gateway, query: OneKind) -> dict[str, Any]:
     """How one kind is controlled."""
     found = await gateway.bus.ask_raw("jobs", "kind", query)
-    await _name(gateway, [found])
+    await name(gateway, [found])
     return found
 
 
@@ -64,7 +64,7 @@ def _show(activity: dict[str, Any] | None, queues: Iterable[dict[str, Any]]) -> 
         queue["workers"] = lately["workers"]
 
 
-async def _name(gateway: Gateway, controls: Iterable[dict[str, Any]]) -> None:
+async def name(gateway: Gateway, controls: Iterable[dict[str, Any]]) -> None:
     """Fill in who paused and limited them."""
     deeds = [deed for control in controls for deed in (control.get("paused"), control.get("limits")) if deed]
     await people.name(gateway.accounts, deeds, "by")

@@ -7,6 +7,7 @@ from jobplane.chassis.ids import new_id
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.commands import AnyDirective
 from jobplane.contracts.job_events import AnyJobEvent, ErrorFact
+from jobplane.contracts.operations import UndoOperation
 from jobplane.jobs.bodies import NewBody
 from jobplane.jobs.decider import AnyCommand, Decision, Rejected
 from jobplane.jobs.outcomes import Stored
@@ -69,7 +70,9 @@ class Directive:
 
     @property
     def target(self) -> tuple[str, str]:
-        """What it is about: sort and id."""
+        """What it is about: sort and id; an undo is about the operation that it takes back."""
+        if isinstance(self.command, UndoOperation):
+            return self.command.TARGET, self.command.undo_of
         return self.command.TARGET, self.command.target
 
 

@@ -1,6 +1,7 @@
 """The AuditLog, with names and addresses filled in from the gateway's own erasable tables."""
 
 from typing import Annotated, Any, Final, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
 from pydantic import StringConstraints
@@ -31,15 +32,15 @@ _Target = Annotated[
         examples=["01920a3c-7f00-7a00-8000-0123456789ab"],
     ),
 ]
-_CommandId = Annotated[_Text | None, Query(description="What came of this command.", examples=[_COMMAND])]
+_CommandId = Annotated[UUID | None, Query(description="What came of this command.", examples=[_COMMAND])]
 _Operation = Annotated[
-    _Text | None,
+    UUID | None,
     Query(
         description="All that happened to this bulk operation, and to jobs because of it.",
         examples=["01920a40-0000-7000-8000-00000000b01c"],
     ),
 ]
-_CorrelationId = Annotated[_Text | None, Query(description="All that came of one request.", examples=[_COMMAND])]
+_CorrelationId = Annotated[UUID | None, Query(description="All that came of one request.", examples=[_COMMAND])]
 
 
 @router.get("", responses=shows(AuditPage) | may_fail("invalid_cursor"), summary="Search the audit log")
@@ -67,13 +68,17 @@ async def audit_log(  # noqa: PLR0913, PLR0917 - one parameter per filter
         actor=None if actor is None else await gateway.accounts.id_of(actor),
         target=target,
         outcome=outcome,
-        command_id=command_id,
-        correlation_id=correlation_id,
-        operation=operation,
+        command_id=_id(command_id),
+        correlation_id=_id(correlation_id),
+        operation=_id(operation),
         since=since,
         until=until,
     )
     return ready(await entries(gateway, caller, asked))
+
+
+def _id(given: UUID | None) -> str | None:
+    return None if given is None else str(given)
 
 
 async def entries(gateway: Gateway, caller: Caller, asked: AuditQuery) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Dead letters: what a service could not process. They may hold secrets, so they are for admins only."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
@@ -33,7 +33,7 @@ async def list_dead_letters(
     limit: Limit = 50,
     cursor: PageCursor = None,
     service: Annotated[
-        str | None, Query(pattern=PART_PATTERN, description="Who could not process it.", examples=["jobs"])
+        Literal["jobs", "audit", "health"] | None, Query(description="Who could not process it.", examples=["jobs"])
     ] = None,
     what: Annotated[
         str | None, Query(pattern=PART_PATTERN, description="`command`, or a stream.", examples=["command"])
