@@ -26,6 +26,7 @@ from jobplane.jobs.postgres_store import PostgresStore
 from jobplane.jobs.read_model import ReadModel
 from jobplane.jobs.redaction import DEFAULT_KEYS, Redaction
 from jobplane.jobs.search import Search
+from jobplane.jobs.search_cursor import Place, cursor_of, digest_of
 from jobplane.jobs.search_index import SearchIndex
 from jobplane.jobs.search_sql import matching
 from tests.integration.jobs import searching, wishing
@@ -214,6 +215,13 @@ async def test_a_large_count_is_an_estimate_that_says_so(
         assert (count.relation, count.at_least) == (CountRelation.ESTIMATE, 10)
         assert 10 < count.count <= 1.1 * len(filled), "it is the order of magnitude"
     assert (await finder.count(CountJobs())).count == len(filled), "counters know more"
+
+
+async def test_a_cursor_that_tells_an_impossible_end_is_refused(filled: list[Known], finder: Search) -> None:
+    sort = JobSort.LATEST_FINISHED
+    forged = cursor_of(Place(filled[0].job.id, 2**61), digest_of(JobFilter(), sort))
+    with pytest.raises(Refused, match="invalid_cursor"):
+        await finder.page(ListJobs(sort=sort, cursor=forged))
 
 
 async def test_a_cursor_of_another_search_is_refused(filled: list[Known], finder: Search) -> None:

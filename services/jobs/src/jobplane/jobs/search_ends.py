@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from jobplane.contracts import cursors
+from jobplane.contracts.errors import Refused
 from jobplane.contracts.jobs import FINISHED, JobStatus
 from jobplane.contracts.queries import JobSort
 from jobplane.jobs import search_steps
@@ -29,7 +31,11 @@ _UNFINISHED: Final = frozenset(JobStatus) - FINISHED
 
 
 async def by_end(step: Step, rows: Rows, known: Known) -> list[Place]:
-    """The next jobs in the order in which they ended; those that have not ended come last, by their ids."""
+    """The next jobs in the order in which they ended; those that have not ended come last, by their ids.
+
+    Raises:
+        Refused: `invalid_cursor`.
+    """
     found: list[Place] = []
     look, after, sortable = search_steps.FIRST_LOOK, step.after, True
     some_ended = bool(FINISHED.intersection(step.wanted.status or FINISHED))
@@ -86,15 +92,26 @@ def _among(step: Step, after: Place | None, *, down: bool) -> list[Condition]:
     """The jobs that a walk may meet: beyond the last one, and within the time that is asked for."""
     among: list[Condition] = []
     if after is not None:
-        ended_at = _EPOCH + timedelta(microseconds=after.key)
         beyond = f"(finished_at, id) {'<' if down else '>'} (%s::timestamptz, %s::uuid)"
-        among.append(Condition(beyond, [ended_at, after.id]))
+        among.append(Condition(beyond, [_instant(after.key), after.id]))
     time = step.wanted.finished
     if time is not None and time.since is not None:
         among.append(Condition("finished_at >= %s::timestamptz", [time.since]))
     if time is not None and time.until is not None:
         among.append(Condition("finished_at < %s::timestamptz", [time.until]))
     return among
+
+
+def _instant(key: int) -> datetime:
+    """The end that a cursor tells.
+
+    Raises:
+        Refused: `invalid_cursor`: nothing ends then.
+    """
+    try:
+        return _EPOCH + timedelta(microseconds=key)
+    except OverflowError as error:
+        raise Refused("invalid_cursor", cursors.NOT_OURS) from error
 
 
 async def _unfinished(step: Step, rows: Rows, known: Known, limit: int) -> list[Place]:
