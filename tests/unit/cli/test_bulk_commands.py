@@ -233,3 +233,41 @@ def test_a_replay_that_is_refused_fails_and_the_others_are_tried(scripted: Gatew
     assert said.code == 1
     assert "[still_unreadable]" in said.err
     assert "done" in said.out
+
+
+def _letters(*numbers: int, replayable: bool = True) -> list[dict[str, object]]:
+    return [{"seq": number, "replayable": replayable} for number in numbers]
+
+
+def test_all_dead_letters_are_replayed_as_they_came(scripted: Gateway, command: CommandLineOf) -> None:
+    pages = [{"items": _letters(9, 8), "next_cursor": "c"}, {"items": [*_letters(7, replayable=False), *_letters(2)]}]
+    scripted.will("GET /dlq", *pages)
+    for number in (2, 8, 9):
+        scripted.will(f"POST /dlq/{number}/replay", {"seq": number, "status": "done"})
+    said = command("dlq", "replay", "--all", "--service", "audit", "--reason", "mended")
+    assert said.code == 0, said.err
+    asked = [one.what for one in scripted.asked if one.what.startswith("POST /dlq")]
+    assert asked == ["POST /dlq/2/replay", "POST /dlq/8/replay", "POST /dlq/9/replay"]
+    assert {one.query["service"] for one in scripted.asked if one.what == "GET /dlq"} == {"audit"}
+    assert scripted.bodies("POST /dlq/2/replay") == [{"reason": "mended"}]
+    assert "1 of 4 dead letters cannot be replayed" in said.err
+
+
+def test_many_dead_letters_are_only_replayed_when_that_is_confirmed(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will("GET /dlq", {"items": _letters(*range(20, 0, -1))})
+    said = command("dlq", "replay", "--all")
+    assert said.code == 2
+    assert "replay 20 dead letters" in said.err
+    assert [one.what for one in scripted.asked if "replay" in one.what] == []
+
+
+def test_all_of_none_is_nothing_to_do(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will("GET /dlq", {"items": []})
+    assert "No dead letters to discard" in command("dlq", "discard", "--all").out
+
+
+@pytest.mark.parametrize("wrong", [["replay"], ["replay", "17", "--all"], ["discard", "17", "--what", "command"]])
+def test_dead_letters_are_named_by_numbers_or_all_of_them(wrong: list[str], command: CommandLineOf) -> None:
+    said = command("dlq", *wrong)
+    assert said.code == 2
+    assert "--all" in said.err

@@ -234,14 +234,10 @@ def items(
     json_: JsonOption = False,
 ) -> None:
     """Show what became of each job; with --json one job a line."""
-    path, cursor = f"/operations/{part(operation_id)}/items", None
+    path = f"/operations/{part(operation_id)}/items"
     with Client(target.find(data, url, username)) as client:
-        while True:
-            page = client.get(path, outcome=outcome, code=code, limit=500, cursor=cursor)
-            _items(page["items"], as_json=json_)
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                return
+        for page in client.pages(path, outcome=outcome, code=code, limit=500):
+            _items(page, as_json=json_)
 
 
 @app.command()

@@ -58,6 +58,15 @@ class Client:
         query = {name: value for name, value in parameters.items() if value is not None}
         return self._answer("GET", path, params=query)
 
+    def pages(self, path: str, *, cursor: str | None = None, **parameters: object) -> Iterator[list[Any]]:
+        """The items of each page of a list, from this one on; `limit` says how many a page may have."""
+        while True:
+            page = self.get(path, **parameters, cursor=cursor)
+            yield page["items"]
+            cursor = page.get("next_cursor")
+            if cursor is None:
+                return
+
     def post(self, path: str, body: object = None, **more: object) -> Any:  # noqa: ANN401 - see `get`
         """The answer's JSON."""
         return self._answer("POST", path, json=body, **more) if body is not None else self._answer("POST", path, **more)

@@ -9,19 +9,25 @@ from jobplane.cli.asking import YesOption
 from jobplane.cli.client import Client
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.job_control import ReasonOption, given
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, Target, UrlOption, UsernameOption
+from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
 
 app = typer.Typer(help="Dead letters: list, show, replay and discard them.", no_args_is_help=True)
 
 NumberArgument = Annotated[int, typer.Argument(metavar="N", min=1, help="Its number, as listed.")]
-NumbersArgument = Annotated[list[int], typer.Argument(metavar="N…", min=1, help="Numbers, as listed.")]
+NumbersArgument = Annotated[
+    list[int] | None, typer.Argument(metavar="[N…]", min=1, help="Numbers, as listed.", show_default=False)
+]
+AllOption = Annotated[bool, typer.Option("--all", help="All that --service, --what and --since leave.")]
+ServiceOption = Annotated[str | None, typer.Option("--service", help="Who could not process it, e.g. jobs.")]
+WhatOption = Annotated[str | None, typer.Option("--what", help="`command`, or a stream.")]
+SinceOption = Annotated[str | None, typer.Option("--since", metavar="INSTANT", help="Not older, ISO 8601.")]
 
 
 @app.command("list")
 def list_(
-    service: Annotated[str | None, typer.Option("--service", help="Who could not process it, e.g. jobs.")] = None,
-    what: Annotated[str | None, typer.Option("--what", help="`command`, or a stream.")] = None,
-    since: Annotated[str | None, typer.Option("--since", metavar="INSTANT", help="Not older, ISO 8601.")] = None,
+    service: ServiceOption = None,
+    what: WhatOption = None,
+    since: SinceOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="Dead letters on the page.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Next page, as the one before named it.")] = None,
     data: DataOption = DEFAULT_DATA,
@@ -65,7 +71,11 @@ def show(
 
 @app.command()
 def replay(
-    numbers: NumbersArgument,
+    numbers: NumbersArgument = None,
+    all_: AllOption = False,
+    service: ServiceOption = None,
+    what: WhatOption = None,
+    since: SinceOption = None,
     reason: ReasonOption = None,
     yes: YesOption = False,
     data: DataOption = DEFAULT_DATA,
@@ -73,14 +83,28 @@ def replay(
     username: UsernameOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Have commands decided and events read now; what is dealt with leaves the queue, what cannot be stays."""
-    asking.agree(f"replay {len(numbers)} dead letters", len(numbers), yes=yes)
-    _each("replay", numbers, reason, target.find(data, url, username), as_json=json_)
+    """Have commands decided and events read now; what is dealt with leaves the queue, what cannot be stays.
+
+    Examples:
+
+        jobplane dlq replay 17 18 --reason "upgraded"
+
+        jobplane dlq replay --all --service audit
+    """
+    which = {"service": service, "what": what, "since": since}
+    with Client(target.find(data, url, username)) as client:
+        letters = _chosen(client, numbers, which, all_=all_, replayable=True)
+        asking.agree(f"replay {_many(letters)}", len(letters), yes=yes)
+        _each(client, "replay", letters, reason, as_json=json_)
 
 
 @app.command()
 def discard(
-    numbers: NumbersArgument,
+    numbers: NumbersArgument = None,
+    all_: AllOption = False,
+    service: ServiceOption = None,
+    what: WhatOption = None,
+    since: SinceOption = None,
     reason: ReasonOption = None,
     yes: YesOption = False,
     data: DataOption = DEFAULT_DATA,
@@ -89,28 +113,51 @@ def discard(
     json_: JsonOption = False,
 ) -> None:
     """Delete dead letters for good; always asks, because nothing brings them back."""
-    many = "a dead letter" if len(numbers) == 1 else f"{len(numbers)} dead letters"
-    asking.agree(f"delete {many} for good", len(numbers), yes=yes, ask_above=0)
-    _each("discard", numbers, reason, target.find(data, url, username), as_json=json_)
+    which = {"service": service, "what": what, "since": since}
+    with Client(target.find(data, url, username)) as client:
+        letters = _chosen(client, numbers, which, all_=all_, replayable=False)
+        asking.agree(f"delete {_many(letters)} for good", len(letters), yes=yes, ask_above=0)
+        _each(client, "discard", letters, reason, as_json=json_)
 
 
-def _each(verb: str, numbers: list[int], reason: str | None, where: Target, *, as_json: bool) -> None:
+def _chosen(
+    client: Client, numbers: list[int] | None, which: dict[str, str | None], *, all_: bool, replayable: bool
+) -> list[int]:
+    """The numbers that were typed, or all that are there now, the oldest first: as they came, so they are replayed."""
+    if bool(numbers) == all_ or (numbers and any(which.values())):
+        message = "Say which dead letters: their numbers, or --all, perhaps with --service, --what or --since."
+        raise Failed(message, Exit.USAGE)
+    if numbers:
+        return numbers
+    found = [letter for page in client.pages("/dlq", limit=200, **which) for letter in page]
+    chosen = [letter["seq"] for letter in reversed(found) if letter["replayable"] or not replayable]
+    if len(chosen) < len(found):
+        typer.echo(f"jobplane: {len(found) - len(chosen)} of {_many(found)} cannot be replayed.", err=True)
+    return chosen
+
+
+def _many(letters: list[Any]) -> str:
+    return "a dead letter" if len(letters) == 1 else f"{len(letters)} dead letters"
+
+
+def _each(client: Client, verb: str, numbers: list[int], reason: str | None, *, as_json: bool) -> None:
     """All are tried; the exit code tells whether all went well."""
     answers: list[dict[str, Any]] = []
     refused: list[Failed] = []
-    with Client(where) as client:
-        for number in numbers:
-            try:
-                answers.append(client.post(f"/dlq/{number}/{verb}", given({"reason": reason})))
-            except Failed as error:
-                if error.code == Exit.UNREACHABLE:
-                    raise
-                refused.append(error)
-                typer.echo(f"jobplane: {number}: {error}", err=True)
+    for number in numbers:
+        try:
+            answers.append(client.post(f"/dlq/{number}/{verb}", given({"reason": reason})))
+        except Failed as error:
+            if error.code == Exit.UNREACHABLE:
+                raise
+            refused.append(error)
+            typer.echo(f"jobplane: {number}: {error}", err=True)
     if as_json:
         output.as_json(answers)
     elif answers:
         output.table(["N", "OUTCOME", "JOB", "DETAIL"], [_outcome(verb, answer) for answer in answers])
+    elif not refused:
+        typer.echo(f"No dead letters to {verb}.")
     if refused:
         raise typer.Exit(refused[0].code)
     if any(answer.get("status") == "refused" for answer in answers):

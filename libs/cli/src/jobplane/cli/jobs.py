@@ -56,7 +56,7 @@ def list_(
         if count:
             _count(client.get("/stats/jobs", **wanted), as_json=json_)
         elif all_:
-            _every(_pages(client, wanted | {"sort": sort, "cursor": cursor}), as_json=json_)
+            _every(client.pages("/jobs", **wanted, sort=sort, limit=200, cursor=cursor), as_json=json_)
         else:
             page = client.get("/jobs", **wanted, sort=sort, limit=limit, cursor=cursor)
             _one_page(page, searched=any(wanted.values()), as_json=json_)
@@ -140,15 +140,6 @@ def watch(
 job_control.register(app)
 
 
-def _pages(client: Client, wanted: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    while True:
-        page = client.get("/jobs", **wanted, limit=200)
-        yield page["items"]
-        wanted["cursor"] = page["next_cursor"]
-        if not page["next_cursor"]:
-            return
-
-
 def _every(pages: Iterator[list[dict[str, Any]]], *, as_json: bool) -> None:
     for jobs in pages:
         if as_json:
@@ -183,14 +174,7 @@ def _count(found: dict[str, Any], *, as_json: bool) -> None:
 
 def _whole(client: Client, path: str) -> list[dict[str, Any]]:
     """Every page of a list that belongs to one job."""
-    items: list[dict[str, Any]] = []
-    cursor = None
-    while True:
-        page = client.get(path, limit=500, cursor=cursor)
-        items += page["items"]
-        cursor = page.get("next_cursor")
-        if cursor is None:
-            return items
+    return [item for page in client.pages(path, limit=500) for item in page]
 
 
 def _table(jobs: list[dict[str, Any]]) -> None:
