@@ -195,6 +195,11 @@ def test_a_dead_letter_is_looked_at_without_its_secrets_and_discarded(
     assert (refused.code, "[still_unreadable]" in refused.err) == (1, True)
     assert command("dlq", "discard", number).code == 2
     assert command("dlq", "discard", number, "--yes", "--reason", "noise").code == 0
+    asyncio.run(send_noise())
+    eventually_sync(lambda: answer(command, "dlq", "list", "--service", "jobs")["items"])
+    assert command("dlq", "replay", "--all").code == 1
+    assert command("dlq", "discard", "--all", "--what", "command", "--yes").code == 0
+    assert answer(command, "dlq", "list")["items"] == []
 
 
 def test_secrets_are_shown_to_whoever_says_why(command: CommandLineOf) -> None:

@@ -1,5 +1,6 @@
 """What commands make of the answers that the API documents."""
 
+import copy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +56,14 @@ def test_what_the_api_documents_is_shown(command: CommandLineOf, arguments: list
     assert said.code == 0, said.err
     for part in shown:
         assert part in said.out
+
+
+def test_an_error_is_told_whole_where_nobody_looks(scripted: Gateway, command: CommandLineOf) -> None:
+    page = copy.deepcopy(EXAMPLES["JobListPage"])
+    page["items"][0]["error"] = {"type": "Refused", "message": "no disk " * 20 + "left"}
+    scripted.answers["GET /jobs"].clear()
+    scripted.will("GET /jobs", page)
+    assert command("jobs", "list").out.splitlines()[1].endswith("no disk left")
 
 
 def test_a_query_reaches_the_api_as_it_was_typed(scripted: Gateway, command: CommandLineOf) -> None:

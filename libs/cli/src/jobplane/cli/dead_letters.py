@@ -15,7 +15,7 @@ app = typer.Typer(help="Dead letters: list, show, replay and discard them.", no_
 
 NumberArgument = Annotated[int, typer.Argument(metavar="N", min=1, help="Its number, as listed.")]
 NumbersArgument = Annotated[
-    list[int] | None, typer.Argument(metavar="[N…]", min=1, help="Numbers, as listed.", show_default=False)
+    list[int] | None, typer.Argument(metavar="N", min=1, help="Numbers, as listed.", show_default=False)
 ]
 AllOption = Annotated[bool, typer.Option("--all", help="All that --service, --what and --since leave.")]
 ServiceOption = Annotated[str | None, typer.Option("--service", help="Who could not process it, e.g. jobs.")]
@@ -167,7 +167,7 @@ def _each(client: Client, verb: str, numbers: list[int], reason: str | None, *, 
 def _row(letter: dict[str, Any]) -> list[str]:
     seen = [str(letter["seq"]), output.age(letter["at"]), letter["service"], letter["what"]]
     where = letter.get("subject") or (f"position {letter['position']}" if letter.get("position") else "")
-    return [*seen, "yes" if letter["replayable"] else "no", where, letter["reason"][:80]]
+    return [*seen, "yes" if letter["replayable"] else "no", where, letter["reason"]]
 
 
 def _outcome(verb: str, answer: dict[str, Any]) -> list[str]:

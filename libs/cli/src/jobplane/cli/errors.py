@@ -134,7 +134,7 @@ def trend(counts: list[int]) -> str:
 
 
 def _row(group: dict[str, Any]) -> list[str]:
-    error = f"{group['type']}: {group['message']}"[:60]
+    error = f"{group['type']}: {group['message']}"
     kinds, numbers = ", ".join(group["kinds"]), [str(group["failed_now"]), str(group["count"])]
     return [group["fingerprint"], *numbers, trend(group["trend"]), output.age(group["last_at"]), kinds, error]
 

@@ -216,7 +216,7 @@ def _change(change: dict[str, Any]) -> str:
 
 
 def _error(error: dict[str, Any] | None) -> str:
-    return f"{error['type']}: {error.get('message', '')}"[:60] if error else ""
+    return f"{error['type']}: {error.get('message', '')}" if error else ""
 
 
 def _tell(event: dict[str, Any]) -> None:
