@@ -1,44 +1,53 @@
 """`jobplane dlq`: what could not be processed; list, show, replay, discard."""
 
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 import typer
 
-from jobplane.cli import asking, output, target
+from jobplane.cli import asking, output
 from jobplane.cli.asking import YesOption
 from jobplane.cli.client import Client
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.job_control import ReasonOption, given
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
+from jobplane.cli.options import Commands
+from jobplane.cli.target import Common
 
-app = typer.Typer(help="Dead letters: list, show, replay and discard them.", no_args_is_help=True)
+app = Commands(help="Dead letters: list, show, replay and discard them.", no_args_is_help=True)
 
 NumberArgument = Annotated[int, typer.Argument(metavar="N", min=1, help="Its number, as listed.")]
-NumbersArgument = Annotated[
-    list[int] | None, typer.Argument(metavar="N", min=1, help="Numbers, as listed.", show_default=False)
-]
-AllOption = Annotated[bool, typer.Option("--all", help="All that --service, --what and --since leave.")]
-ServiceOption = Annotated[str | None, typer.Option("--service", help="Who could not process it, e.g. jobs.")]
-WhatOption = Annotated[str | None, typer.Option("--what", help="`command`, or a stream.")]
-SinceOption = Annotated[str | None, typer.Option("--since", metavar="INSTANT", help="Not older, ISO 8601.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """What narrows a list of dead letters."""
+
+    service: Annotated[str | None, typer.Option("--service", help="Who could not process it, e.g. jobs.")] = None
+    what: Annotated[str | None, typer.Option("--what", help="`command`, or a stream.")] = None
+    since: Annotated[str | None, typer.Option("--since", metavar="INSTANT", help="Not older, ISO 8601.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Which:
+    """Which dead letters are meant, apart from a `Filter`."""
+
+    numbers: Annotated[
+        list[int] | None, typer.Argument(metavar="N", min=1, help="Numbers, as listed.", show_default=False)
+    ] = None
+    every: Annotated[bool, typer.Option("--all", help="All that --service, --what and --since leave.")] = False
 
 
 @app.command("list")
 def list_(
-    service: ServiceOption = None,
-    what: WhatOption = None,
-    since: SinceOption = None,
+    filter_: Filter,
+    common: Common,
     limit: Annotated[int, typer.Option("--limit", min=1, max=200, help="Dead letters on the page.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Next page, as the one before named it.")] = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """List dead letters, newest first."""
-    with Client(target.find(data, url, username)) as client:
-        page = client.get("/dlq", service=service, what=what, since=since, limit=limit, cursor=cursor)
-    if json_:
+    with common.client() as client:
+        page = client.get("/dlq", **asdict(filter_), limit=limit, cursor=cursor)
+    if common.as_json:
         output.as_json(page)
         return
     if not page["items"]:
@@ -50,17 +59,11 @@ def list_(
 
 
 @app.command()
-def show(
-    number: NumberArgument,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def show(common: Common, number: NumberArgument) -> None:
     """Show one dead letter with what it says, which may be secret."""
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         letter = client.get(f"/dlq/{number}")
-    if json_:
+    if common.as_json:
         output.as_json(letter)
         return
     text = letter.pop("text")
@@ -70,19 +73,7 @@ def show(
 
 
 @app.command()
-def replay(
-    numbers: NumbersArgument = None,
-    all_: AllOption = False,
-    service: ServiceOption = None,
-    what: WhatOption = None,
-    since: SinceOption = None,
-    reason: ReasonOption = None,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def replay(which: Which, filter_: Filter, common: Common, reason: ReasonOption = None, yes: YesOption = False) -> None:
     """Have commands decided and events read now; what is dealt with leaves the queue, what cannot be stays.
 
     Examples:
@@ -91,45 +82,30 @@ def replay(
 
         jobplane dlq replay --all --service audit
     """
-    which = {"service": service, "what": what, "since": since}
-    with Client(target.find(data, url, username)) as client:
-        letters = _chosen(client, numbers, which, all_=all_, replayable=True)
+    with common.client() as client:
+        letters = _chosen(client, which, filter_, replayable=True)
         asking.agree(f"replay {_many(letters)}", len(letters), yes=yes)
-        _each(client, "replay", letters, reason, as_json=json_)
+        _each(client, "replay", letters, reason, as_json=common.as_json)
 
 
 @app.command()
-def discard(
-    numbers: NumbersArgument = None,
-    all_: AllOption = False,
-    service: ServiceOption = None,
-    what: WhatOption = None,
-    since: SinceOption = None,
-    reason: ReasonOption = None,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def discard(which: Which, filter_: Filter, common: Common, reason: ReasonOption = None, yes: YesOption = False) -> None:
     """Delete dead letters for good; always asks, because nothing brings them back."""
-    which = {"service": service, "what": what, "since": since}
-    with Client(target.find(data, url, username)) as client:
-        letters = _chosen(client, numbers, which, all_=all_, replayable=False)
+    with common.client() as client:
+        letters = _chosen(client, which, filter_, replayable=False)
         asking.agree(f"delete {_many(letters)} for good", len(letters), yes=yes, ask_above=0)
-        _each(client, "discard", letters, reason, as_json=json_)
+        _each(client, "discard", letters, reason, as_json=common.as_json)
 
 
-def _chosen(
-    client: Client, numbers: list[int] | None, which: dict[str, str | None], *, all_: bool, replayable: bool
-) -> list[int]:
+def _chosen(client: Client, which: Which, filter_: Filter, *, replayable: bool) -> list[int]:
     """The numbers that were typed, or all that are there now, the oldest first: as they came, so they are replayed."""
-    if bool(numbers) == all_ or (numbers and any(which.values())):
+    numbers, narrowed = which.numbers, any(asdict(filter_).values())
+    if bool(numbers) == which.every or (numbers and narrowed):
         message = "Say which dead letters: their numbers, or --all, perhaps with --service, --what or --since."
         raise Failed(message, Exit.USAGE)
     if numbers:
         return numbers
-    found = [letter for page in client.pages("/dlq", limit=200, **which) for letter in page]
+    found = [letter for page in client.pages("/dlq", limit=200, **asdict(filter_)) for letter in page]
     chosen = [letter["seq"] for letter in reversed(found) if letter["replayable"] or not replayable]
     if len(chosen) < len(found):
         typer.echo(f"jobplane: {len(found) - len(chosen)} of {_many(found)} cannot be replayed.", err=True)

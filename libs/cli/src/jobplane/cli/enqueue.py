@@ -8,16 +8,16 @@ from typing import Annotated, Any
 
 import typer
 
-from jobplane.cli import output, target
+from jobplane.cli import output
 from jobplane.cli.client import Client
 from jobplane.cli.failures import Exit, Failed
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
+from jobplane.cli.target import Common
 
 KindArgument = Annotated[
     str, typer.Argument(metavar="KIND", help="What to do, e.g. image.thumbnail.", show_default=False)
 ]
 FilesArgument = Annotated[
-    list[Path] | None, typer.Argument(metavar="[FILE…]", help="Files to work on: each is uploaded and becomes one job.")
+    list[Path] | None, typer.Argument(metavar="FILE", help="Files to work on: each is uploaded and becomes one job.")
 ]
 PayloadOption = Annotated[
     str | None, typer.Option("--payload", metavar="JSON", help="JSON object for the worker, or @FILE.")
@@ -25,6 +25,7 @@ PayloadOption = Annotated[
 
 
 def enqueue(
+    common: Common,
     kind: KindArgument,
     files: FilesArgument = None,
     payload: PayloadOption = None,
@@ -41,10 +42,6 @@ def enqueue(
     unique_key: Annotated[
         str | None, typer.Option("--unique-key", help="At most one waiting or running job has it.")
     ] = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """Create one job, or one for each file.
 
@@ -70,10 +67,10 @@ def enqueue(
     if missing:
         message = f"There is no such file: {', '.join(missing)}"
         raise Failed(message, Exit.USAGE)
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         work: list[Path | None] = list(files) if files else [None]
         jobs = [create(client, body, file) for file in work]
-    if json_:
+    if common.as_json:
         output.as_json(jobs)
     else:
         rows = [_row(job, file) for job, file in zip(jobs, work, strict=True)]

@@ -4,15 +4,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from jobplane.cli import operations, output, target
-from jobplane.cli.asking import YesOption
-from jobplane.cli.bulk import DetachOption, DryRunOption, RateOption
-from jobplane.cli.client import Client, part
-from jobplane.cli.job_control import ReasonOption
-from jobplane.cli.operations import Terms
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, Target, UrlOption, UsernameOption
+from jobplane.cli import operations, output
+from jobplane.cli.client import part
+from jobplane.cli.operations import PlanTerms
+from jobplane.cli.options import Commands
+from jobplane.cli.target import Common
 
-app = typer.Typer(help="Error groups: list and show them, retry or cancel their jobs.", no_args_is_help=True)
+app = Commands(help="Error groups: list and show them, retry or cancel their jobs.", no_args_is_help=True)
 
 FingerprintArgument = Annotated[str, typer.Argument(metavar="FINGERPRINT", help="The group, as listed.")]
 _BARS: Final = "▁▂▃▄▅▆▇█"
@@ -20,6 +18,7 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 
 @app.command("list")
 def list_(
+    common: Common,
     kind: Annotated[list[str] | None, typer.Option("--kind", help="Only in jobs of this kind.")] = None,
     queue: Annotated[list[str] | None, typer.Option("--queue", help="Only in jobs of this queue.")] = None,
     type_: Annotated[list[str] | None, typer.Option("--type", help="Only errors of this type.")] = None,
@@ -29,10 +28,6 @@ def list_(
     sort: Annotated[str | None, typer.Option("--sort", help="last_seen, count or failed_now.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100, help="Groups on the page.")] = 20,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Next page, as the one before named it.")] = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """List error groups, those that failed last first. The trend is of the last 24 hours.
 
@@ -41,9 +36,9 @@ def list_(
         jobplane errors list --sort failed_now
     """
     wanted = {"kind": kind or None, "queue": queue or None, "type": type_ or None, "since": since, "sort": sort}
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         page = client.get("/errors", **wanted, limit=limit, cursor=cursor)
-    if json_:
+    if common.as_json:
         output.as_json(page)
         return
     if not page["items"]:
@@ -55,17 +50,11 @@ def list_(
 
 
 @app.command()
-def show(
-    fingerprint: FingerprintArgument,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def show(common: Common, fingerprint: FingerprintArgument) -> None:
     """Show one group: its latest failure with the stack, and the newest of its jobs."""
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         group = client.get(f"/errors/{part(fingerprint)}")
-    if json_:
+    if common.as_json:
         output.as_json(group)
         return
     jobs, stack = group.pop("jobs"), group.pop("stack", None)
@@ -78,53 +67,28 @@ def show(
 
 
 @app.command()
-def retry(
-    fingerprint: FingerprintArgument,
-    reason: ReasonOption = None,
-    rate: RateOption = None,
-    dry_run: DryRunOption = False,
-    detach: DetachOption = False,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def retry(terms: PlanTerms, common: Common, fingerprint: FingerprintArgument) -> None:
     """Retry all FAILED jobs of a group, as a bulk operation.
 
     Example:
 
         jobplane errors retry 9f86d081884c7d65 --reason "the disk is back"
     """
-    terms = Terms(reason, rate, dry_run=dry_run, detach=detach, yes=yes, as_json=json_)
-    wish = {"action": "retry", "filter": f"fingerprint:{fingerprint} status:failed"}
-    _begin(target.find(data, url, username), fingerprint, wish, terms)
+    _begin(common, fingerprint, {"action": "retry", "filter": f"fingerprint:{fingerprint} status:failed"}, terms)
 
 
 @app.command()
-def cancel(
-    fingerprint: FingerprintArgument,
-    reason: ReasonOption = None,
-    rate: RateOption = None,
-    dry_run: DryRunOption = False,
-    detach: DetachOption = False,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def cancel(terms: PlanTerms, common: Common, fingerprint: FingerprintArgument) -> None:
     """Cancel all jobs of a group that wait for another attempt or run, as a bulk operation."""
-    terms = Terms(reason, rate, dry_run=dry_run, detach=detach, yes=yes, as_json=json_)
     wish = {"action": "cancel", "filter": f"fingerprint:{fingerprint} status:pending,running"}
-    _begin(target.find(data, url, username), fingerprint, wish, terms)
+    _begin(common, fingerprint, wish, terms)
 
 
-def _begin(where: Target, fingerprint: str, wish: dict[str, Any], terms: Terms) -> None:
+def _begin(common: Common, fingerprint: str, wish: dict[str, Any], terms: PlanTerms) -> None:
     """An operation on the jobs of a group that is there: a mistyped one is not a group without jobs."""
-    with Client(where) as client:
+    with common.client() as client:
         client.get(f"/errors/{part(fingerprint)}")
-    operations.begin(where, "/jobs/bulk", wish, terms)
+    operations.begin(common, "/jobs/bulk", wish, terms)
 
 
 def trend(counts: list[int]) -> str:

@@ -1,19 +1,19 @@
 """What `jobplane jobs` does to jobs: retry, cancel, run, restore, edit, clone; and reveal, which leaves a trace."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
-from jobplane.cli import asking, output, target
+from jobplane.cli import asking, output
 from jobplane.cli.asking import YesOption
-from jobplane.cli.client import Client, part
+from jobplane.cli.client import part
 from jobplane.cli.enqueue import payload_of
 from jobplane.cli.failures import Exit, Failed
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
+from jobplane.cli.options import Commands
+from jobplane.cli.target import Common
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the job.", show_default=False)]
-IdsArgument = Annotated[list[str], typer.Argument(metavar="ID…", help="Ids of jobs.", show_default=False)]
+IdsArgument = Annotated[list[str], typer.Argument(metavar="ID", help="Ids of jobs.", show_default=False)]
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it stays in the history and the audit log.")]
 PayloadOption = Annotated[
     str | None, typer.Option("--payload", metavar="JSON", help="JSON object for the worker, or @FILE; replaces it.")
@@ -26,85 +26,54 @@ MaxAttemptsOption = Annotated[
 ]
 
 
-def register(app: typer.Typer) -> None:
+def register(app: Commands) -> None:
     """Add these commands to `jobplane jobs`."""
     for command in (retry, cancel, run, restore, edit, clone, reveal):
         app.command()(command)
 
 
-def retry(
-    job_ids: IdsArgument,
-    reason: ReasonOption = None,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def retry(common: Common, job_ids: IdsArgument, reason: ReasonOption = None, yes: YesOption = False) -> None:
     """Retry FAILED jobs: their attempts begin again.
 
     Example:
 
         jobplane jobs retry 019a5c3e-… --reason "the disk is back"
     """
-    _steer("retry", job_ids, reason, lambda: target.find(data, url, username), yes=yes, as_json=json_)
+    _steer(common, "retry", job_ids, reason, yes=yes)
 
 
-def cancel(
-    job_ids: IdsArgument,
-    reason: ReasonOption = None,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def cancel(common: Common, job_ids: IdsArgument, reason: ReasonOption = None, yes: YesOption = False) -> None:
     """Cancel PENDING or RUNNING jobs; a running one is told to stop.
 
     Example:
 
         jobplane jobs cancel 019a5c3e-…
     """
-    _steer("cancel", job_ids, reason, lambda: target.find(data, url, username), yes=yes, as_json=json_)
+    _steer(common, "cancel", job_ids, reason, yes=yes)
 
 
-def run(
-    job_ids: IdsArgument,
-    reason: ReasonOption = None,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def run(common: Common, job_ids: IdsArgument, reason: ReasonOption = None, yes: YesOption = False) -> None:
     """Run PENDING jobs now: before all priorities, even in a paused queue.
 
     Example:
 
         jobplane jobs run 019a5c3e-…
     """
-    _steer("run", job_ids, reason, lambda: target.find(data, url, username), yes=yes, as_json=json_)
+    _steer(common, "run", job_ids, reason, yes=yes)
 
 
-def restore(
-    job_ids: IdsArgument,
-    reason: ReasonOption = None,
-    yes: YesOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def restore(common: Common, job_ids: IdsArgument, reason: ReasonOption = None, yes: YesOption = False) -> None:
     """Take the cancel of jobs back: they are PENDING again.
 
     Example:
 
         jobplane jobs restore 019a5c3e-… --reason "it was the wrong one"
     """
-    _steer("restore", job_ids, reason, lambda: target.find(data, url, username), yes=yes, as_json=json_)
+    _steer(common, "restore", job_ids, reason, yes=yes)
 
 
 def edit(
+    common: Common,
     job_id: IdArgument,
     payload: PayloadOption = None,
     queue: QueueOption = None,
@@ -115,10 +84,6 @@ def edit(
         int | None, typer.Option("--if-version", min=1, help="Only if nobody changed it since this version.")
     ] = None,
     reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """Change a PENDING or FAILED job; history keeps what was before.
 
@@ -140,15 +105,16 @@ def edit(
         message = "Say what to change: --payload, --queue, --priority, --run-at or --max-attempts."
         raise Failed(message, Exit.USAGE)
     more: dict[str, object] = {"headers": {"If-Match": f'"{if_version}"'}} if if_version is not None else {}
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         answer = client.patch(f"/jobs/{part(job_id)}", body | given({"reason": reason}), **more)
-    if json_:
+    if common.as_json:
         output.as_json(answer)
     else:
         _show([answer])
 
 
 def clone(
+    common: Common,
     job_id: IdArgument,
     payload: PayloadOption = None,
     queue: QueueOption = None,
@@ -157,10 +123,6 @@ def clone(
     max_attempts: MaxAttemptsOption = None,
     tag: Annotated[list[str] | None, typer.Option("--tag", help="Instead of its tags; may be repeated.")] = None,
     reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """Create a job like this one, with whatever should be otherwise.
 
@@ -177,21 +139,18 @@ def clone(
         "tags": tag or None,
         "reason": reason,
     }
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         job = client.post(f"/jobs/{part(job_id)}/clone", given(wishes))
-    if json_:
+    if common.as_json:
         output.as_json(job)
     else:
         _show([{"job": job} if "id" in job else job])
 
 
 def reveal(
+    common: Common,
     job_id: IdArgument,
     reason: Annotated[str, typer.Option("--reason", help="Why; it stays in the audit log.")],
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """Show payload, result and error with their secrets; the audit log keeps who saw them and why.
 
@@ -199,9 +158,9 @@ def reveal(
 
         jobplane jobs reveal 019a5c3e-… --reason "the customer says that the key is wrong"
     """
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         job = client.post(f"/jobs/{part(job_id)}/reveal", {"reason": reason})
-    output.as_json(job if json_ else {name: job.get(name) for name in ("payload", "result", "error")})
+    output.as_json(job if common.as_json else {name: job.get(name) for name in ("payload", "result", "error")})
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:
@@ -209,14 +168,12 @@ def given(values: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _steer(
-    verb: str, job_ids: list[str], reason: str | None, where: Callable[[], target.Target], *, yes: bool, as_json: bool
-) -> None:
+def _steer(common: Common, verb: str, job_ids: list[str], reason: str | None, *, yes: bool) -> None:
     """One command per job; all are tried, and the exit code tells whether all were accepted."""
     asking.agree(f"{verb} {len(job_ids)} jobs", len(job_ids), yes=yes)
     answers: list[dict[str, Any]] = []
     refused: list[Failed] = []
-    with Client(where()) as client:
+    with common.client() as client:
         for job_id in job_ids:
             try:
                 answers.append(client.post(f"/jobs/{part(job_id)}/{verb}", given({"reason": reason})))
@@ -225,7 +182,7 @@ def _steer(
                     raise
                 refused.append(error)
                 typer.echo(f"jobplane: {job_id}: {error}", err=True)
-    if as_json:
+    if common.as_json:
         output.as_json(answers)
     elif answers:
         _show(answers)

@@ -6,21 +6,23 @@ from typing import Annotated, Any
 
 import typer
 
-from jobplane.cli import job_control, output, target, watching
+from jobplane.cli import job_control, output, watching
 from jobplane.cli.client import Client, part
 from jobplane.cli.failures import Exit, Failed
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
+from jobplane.cli.options import Commands
+from jobplane.cli.target import Common
 
-app = typer.Typer(help="Find, show, follow and steer jobs.", no_args_is_help=True)
+app = Commands(help="Find, show, follow and steer jobs.", no_args_is_help=True)
 
 QueryArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[QUERY…]", help="E.g. 'status:failed kind:image.* older:2h'; see docs/search.md."),
+    typer.Argument(metavar="QUERY", help="E.g. 'status:failed kind:image.* older:2h'; see docs/search.md."),
 ]
 
 
 @app.command("list")
 def list_(
+    common: Common,
     query: QueryArgument = None,
     status: Annotated[
         str | None, typer.Option("--status", help="PENDING, RUNNING, COMPLETED, FAILED or CANCELLED.")
@@ -35,10 +37,6 @@ def list_(
     cursor: Annotated[str | None, typer.Option("--cursor", help="Next page, as the one before named it.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every page; with --json one job a line.")] = False,
     count: Annotated[bool, typer.Option("--count", help="Only how many there are.")] = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """List jobs, newest first. A query that begins with a minus stands behind `--`.
 
@@ -52,27 +50,24 @@ def list_(
     """
     wanted = {"q": " ".join(query or []) or None, "status": status.upper() if status else None}
     wanted |= {"queue": queue, "kind": kind}
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         if count:
-            _count(client.get("/stats/jobs", **wanted), as_json=json_)
+            _count(client.get("/stats/jobs", **wanted), as_json=common.as_json)
         elif all_:
-            _every(client.pages("/jobs", **wanted, sort=sort, limit=200, cursor=cursor), as_json=json_)
+            _every(client.pages("/jobs", **wanted, sort=sort, limit=200, cursor=cursor), as_json=common.as_json)
         else:
             page = client.get("/jobs", **wanted, sort=sort, limit=limit, cursor=cursor)
-            _one_page(page, searched=any(wanted.values()), as_json=json_)
+            _one_page(page, searched=any(wanted.values()), as_json=common.as_json)
 
 
 @app.command()
 def show(
+    common: Common,
     job_id: job_control.IdArgument,
     as_of: Annotated[
         str | None,
         typer.Option("--as-of", metavar="WHEN", help="As it was: at an instant (ISO 8601 with zone) or a position."),
     ] = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """Show everything about one job, its runs and its history.
 
@@ -82,14 +77,14 @@ def show(
 
         jobplane jobs show 019a5c3e-… --as-of 2026-11-22T12:00:00Z
     """
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         job = client.get(f"/jobs/{part(job_id)}", as_of=as_of)
         history: list[dict[str, Any]] = []
         attempts: list[dict[str, Any]] = []
         if as_of is None:
             history = _whole(client, f"/jobs/{part(job_id)}/history")
             attempts = _whole(client, f"/jobs/{part(job_id)}/attempts")
-    if json_:
+    if common.as_json:
         output.as_json({"job": job} | ({"history": history, "attempts": attempts} if as_of is None else {}))
         return
     error = job.pop("error", None)
@@ -109,13 +104,10 @@ def show(
 
 @app.command()
 def watch(
+    common: Common,
     job_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID…]", help="Ids of jobs; every job if none is named.")
+        list[str] | None, typer.Argument(metavar="ID", help="Ids of jobs; every job if none is named.")
     ] = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """Follow what happens, a line for each event; with ids until these jobs are finished.
 
@@ -127,9 +119,9 @@ def watch(
 
         jobplane jobs watch 019a5c3e-… && echo completed
     """
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         try:
-            completed = watching.follow(client, job_ids or [], output.as_json_line if json_ else _tell)
+            completed = watching.follow(client, job_ids or [], output.as_json_line if common.as_json else _tell)
         except KeyboardInterrupt:
             return
     if not completed:

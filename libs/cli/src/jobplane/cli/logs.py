@@ -19,7 +19,7 @@ _HIDDEN: Final = frozenset({*_SHOWN_FIRST, "trace_id", "span_id"})
 
 NamesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[NAME…]", help="jobs, audit, health, gateway, worker-1, nats, postgres … (all)."),
+    typer.Argument(metavar="NAME", help="jobs, audit, health, gateway, worker-1, nats, postgres … (all)."),
 ]
 
 

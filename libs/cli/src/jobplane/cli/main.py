@@ -9,11 +9,12 @@ import typer
 from jobplane.cli import bulk, dead_letters, enqueue, errors, jobs, journal, logs, password, queues, status, up, worker
 from jobplane.cli.doctor.command import doctor
 from jobplane.cli.failures import Exit, Failed
+from jobplane.cli.options import Commands
 from jobplane.cli.verify.command import verify
 from jobplane.contracts.errors import JobplaneError, Unavailable
 from jobplane.local.connections import NotRunning
 
-app = typer.Typer(
+app = Commands(
     name="jobplane",
     help="The admin control plane for background jobs.",
     epilog="Exit codes: 0 done · 1 refused or failed · 2 wrong usage · 3 no platform answers · 4 not found.",

@@ -4,16 +4,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from jobplane.cli import asking, output
+from jobplane.cli.asking import YesOption
 from jobplane.cli.client import Client, part
 from jobplane.cli.failures import Failed
-from jobplane.cli.job_control import given
+from jobplane.cli.job_control import ReasonOption, given
 from jobplane.cli.refusals import drifted
-from jobplane.cli.target import Target
+from jobplane.cli.target import Common
 
 ENDED: Final = frozenset({"done", "stopped", "failed"})
 _FIRST_LOOK_S: Final = 0.05
@@ -25,66 +26,73 @@ Progress = Callable[[Operation], None]
 """Told how far an operation is."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """How an operation is to be carried out."""
+    """How what is planned is to be carried out."""
 
-    reason: str | None
-    rate: float | None
-    dry_run: bool = False
-    max_drift: int | None = None
-    detach: bool = False
-    yes: bool = False
-    as_json: bool = False
+    reason: ReasonOption = None
+    detach: Annotated[bool, typer.Option("--detach", help="Start it and do not wait for its end.")] = False
+    yes: YesOption = False
 
 
-def begin(where: Target, path: str, wish: dict[str, Any], terms: Terms) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanTerms(Terms):
+    """The same for what is still to be planned."""
+
+    rate: Annotated[float | None, typer.Option("--rate", min=0.1, help="At most so many jobs a second.")] = None
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan; run it later with `bulk start ID`.")] = False
+
+
+def begin(common: Common, path: str, wish: dict[str, Any], terms: PlanTerms) -> None:
     """Plan it, show the plan and, if that is wanted, run it and follow it to its end.
 
     Raises:
         Failed: it was refused, is not wanted, or nothing was done.
     """
     body = wish | given({"reason": terms.reason, "rate": terms.rate}) | {"dry_run": True}
-    with Client(where) as client:
+    with common.client() as client:
         plan = _planned(client, client.post(path, body, headers=_WAIT))
         if terms.dry_run:
-            if not terms.as_json:
+            if not common.as_json:
                 _explain(plan)
-            _show(plan, as_json=terms.as_json)
-            if not terms.as_json:
+            _show(plan, as_json=common.as_json)
+            if not common.as_json:
                 typer.echo(f"run it: jobplane bulk start {plan['id']}")
             return
         try:
-            _agree(plan, terms)
+            _agree(plan, yes=terms.yes, as_json=common.as_json)
         except (Failed, typer.Abort):
             _drop(client, plan)
             raise
         try:
-            running = _started(client, plan, terms)
+            running = _started(client, plan, terms.reason)
         except Failed:
             typer.echo(f"Its plan waits, for a day: jobplane bulk start {plan['id']}", err=True)
             raise
-        _follow(client, plan, running, terms)
+        _follow(client, plan, running, detach=terms.detach, as_json=common.as_json)
 
 
-def run_plan(client: Client, plan: Operation, terms: Terms) -> None:
+def run_plan(common: Common, operation_id: str, max_drift: int | None, terms: Terms) -> None:
     """Run a plan, after asking if it is about many jobs, and follow it.
 
     Raises:
         Failed: as in `begin`.
     """
-    _agree(plan, terms)
-    _follow(client, plan, _started(client, plan, terms), terms)
+    with common.client() as client:
+        plan = look(client, operation_id)
+        _agree(plan, yes=terms.yes, as_json=common.as_json)
+        running = _started(client, plan, terms.reason, max_drift)
+        _follow(client, plan, running, max_drift, detach=terms.detach, as_json=common.as_json)
 
 
-def _agree(plan: Operation, terms: Terms) -> None:
+def _agree(plan: Operation, *, yes: bool, as_json: bool) -> None:
     total = plan.get("total") or 0
     if total == 0:
         message = "No job fits: nothing was done."
         raise Failed(message)
-    if not terms.as_json:
+    if not as_json:
         _explain(plan)
-    asking.agree(f"{plan['action']} {output.jobs(total)}", total, yes=terms.yes)
+    asking.agree(f"{plan['action']} {output.jobs(total)}", total, yes=yes)
 
 
 def _drop(client: Client, plan: Operation) -> None:
@@ -94,21 +102,23 @@ def _drop(client: Client, plan: Operation) -> None:
         client.post(f"/operations/{part(plan['id'])}/stop", {"reason": reason})
 
 
-def _started(client: Client, plan: Operation, terms: Terms) -> Operation:
-    wish = given({"reason": terms.reason, "max_drift": terms.max_drift})
+def _started(client: Client, plan: Operation, reason: str | None, max_drift: int | None = None) -> Operation:
+    wish = given({"reason": reason, "max_drift": max_drift})
     running: Operation = client.post(f"/operations/{part(plan['id'])}/run", wish, headers=_WAIT)
     return running
 
 
-def _follow(client: Client, plan: Operation, running: Operation, terms: Terms) -> None:
+def _follow(
+    client: Client, plan: Operation, running: Operation, max_drift: int | None = None, *, detach: bool, as_json: bool
+) -> None:
     drift = running.get("drift")
     if drift and (drift["added"] or drift["gone"]):
-        allowed = "" if terms.max_drift is None else f", at most {terms.max_drift} allowed"
+        allowed = "" if max_drift is None else f", at most {max_drift} allowed"
         typer.echo(f"  {drifted(drift)}{allowed}", err=True)
-    if terms.detach:
-        _show(running if "status" in running else plan, as_json=terms.as_json)
+    if detach:
+        _show(running if "status" in running else plan, as_json=as_json)
         return
-    finish(client, running if "status" in running else plan, as_json=terms.as_json)
+    finish(client, running if "status" in running else plan, as_json=as_json)
 
 
 def finish(client: Client, operation: Operation, *, as_json: bool) -> None:
@@ -131,11 +141,11 @@ def finish(client: Client, operation: Operation, *, as_json: bool) -> None:
         raise Failed(message)
 
 
-def control(where: Target, operation_id: str, verb: str, reason: str | None, *, as_json: bool) -> None:
+def control(common: Common, operation_id: str, verb: str, reason: str | None) -> None:
     """Pause, resume or stop it."""
-    with Client(where) as client:
+    with common.client() as client:
         answer = client.post(f"/operations/{part(operation_id)}/{verb}", given({"reason": reason}))
-    _show(answer, as_json=as_json)
+    _show(answer, as_json=common.as_json)
 
 
 def look(client: Client, operation_id: str) -> Operation:

@@ -4,26 +4,25 @@ from typing import Annotated, Any
 
 import typer
 
-from jobplane.cli import output, target
-from jobplane.cli.client import Client, part
+from jobplane.cli import output
+from jobplane.cli.client import part
 from jobplane.cli.failures import Exit, Failed
 from jobplane.cli.job_control import ReasonOption, given
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, Target, UrlOption, UsernameOption
+from jobplane.cli.options import Commands
+from jobplane.cli.target import Common
 
-app = typer.Typer(help="List, pause, resume, drain and limit queues.", no_args_is_help=True)
+app = Commands(help="List, pause, resume, drain and limit queues.", no_args_is_help=True)
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The queue, or with --kind the kind.")]
 KindOption = Annotated[bool, typer.Option("--kind", help="NAME is a kind: its jobs in all queues.")]
 
 
 @app.command("list")
-def list_(
-    data: DataOption = DEFAULT_DATA, url: UrlOption = None, username: UsernameOption = None, json_: JsonOption = False
-) -> None:
+def list_(common: Common) -> None:
     """List queues with depth, age and limits, and the kinds that are controlled."""
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         found = client.get("/queues")
-    if json_:
+    if common.as_json:
         output.as_json(found)
         return
     if not found["queues"] and not found["kinds"]:
@@ -39,72 +38,42 @@ def list_(
 
 
 @app.command()
-def show(
-    name: NameArgument,
-    kind: KindOption = False,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def show(common: Common, name: NameArgument, kind: KindOption = False) -> None:
     """Show one queue: who paused or limited it, and why."""
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         found = client.get(_path(name, kind=kind))
-    if json_:
+    if common.as_json:
         output.as_json(found)
     else:
         output.fields(found | _told_limits(found))
 
 
 @app.command()
-def pause(
-    name: NameArgument,
-    kind: KindOption = False,
-    reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def pause(common: Common, name: NameArgument, kind: KindOption = False, reason: ReasonOption = None) -> None:
     """Start no more of its jobs, except forced ones; what runs goes on.
 
     Example:
 
         jobplane queues pause mail --reason "the mail server is down"
     """
-    _control("pause", name, reason, target.find(data, url, username), kind=kind, as_json=json_)
+    _control(common, "pause", name, reason, kind=kind)
 
 
 @app.command()
-def resume(
-    name: NameArgument,
-    kind: KindOption = False,
-    reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def resume(common: Common, name: NameArgument, kind: KindOption = False, reason: ReasonOption = None) -> None:
     """Start its jobs again; its limits stay."""
-    _control("resume", name, reason, target.find(data, url, username), kind=kind, as_json=json_)
+    _control(common, "resume", name, reason, kind=kind)
 
 
 @app.command()
-def drain(
-    name: NameArgument,
-    kind: KindOption = False,
-    reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def drain(common: Common, name: NameArgument, kind: KindOption = False, reason: ReasonOption = None) -> None:
     """Pause it and let it run empty: `draining` while jobs of it run, then `drained`."""
-    _control("drain", name, reason, target.find(data, url, username), kind=kind, as_json=json_)
+    _control(common, "drain", name, reason, kind=kind)
 
 
 @app.command()
 def limit(
+    common: Common,
     name: NameArgument,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", min=1, help="At most so many of its jobs run at once.")
@@ -116,10 +85,6 @@ def limit(
     none: Annotated[bool, typer.Option("--none", help="No limit any more.")] = False,
     kind: KindOption = False,
     reason: ReasonOption = None,
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
 ) -> None:
     """Set its limits, in the place of those before: what is not named is unlimited.
 
@@ -133,8 +98,8 @@ def limit(
         message = "Say --concurrency or --rate or both, or --none for no limits."
         raise Failed(message, Exit.USAGE)
     body = {"concurrency": concurrency, "rate": rate_of(rate, burst)} | given({"reason": reason})
-    with Client(target.find(data, url, username)) as client:
-        _show(client.put(f"{_path(name, kind=kind)}/limits", body), as_json=json_)
+    with common.client() as client:
+        _show(client.put(f"{_path(name, kind=kind)}/limits", body), as_json=common.as_json)
 
 
 def rate_of(text: str | None, burst: int) -> dict[str, int] | None:
@@ -153,9 +118,9 @@ def rate_of(text: str | None, burst: int) -> dict[str, int] | None:
         raise Failed(message, Exit.USAGE) from error
 
 
-def _control(verb: str, name: str, reason: str | None, where: Target, *, kind: bool, as_json: bool) -> None:
-    with Client(where) as client:
-        _show(client.post(f"{_path(name, kind=kind)}/{verb}", given({"reason": reason})), as_json=as_json)
+def _control(common: Common, verb: str, name: str, reason: str | None, *, kind: bool) -> None:
+    with common.client() as client:
+        _show(client.post(f"{_path(name, kind=kind)}/{verb}", given({"reason": reason})), as_json=common.as_json)
 
 
 def _path(name: str, *, kind: bool) -> str:

@@ -4,28 +4,22 @@ from typing import Any
 
 import typer
 
-from jobplane.cli import output, target
-from jobplane.cli.client import Client
+from jobplane.cli import output
 from jobplane.cli.failures import Exit
-from jobplane.cli.target import DEFAULT_DATA, DataOption, JsonOption, UrlOption, UsernameOption
+from jobplane.cli.target import Common
 
 
-def status(
-    data: DataOption = DEFAULT_DATA,
-    url: UrlOption = None,
-    username: UsernameOption = None,
-    json_: JsonOption = False,
-) -> None:
+def status(common: Common) -> None:
     """Show the processes, the queues, the counts, and every check that is not ok. Exit code 1 if a check fails.
 
     Example:
 
         jobplane status
     """
-    with Client(target.find(data, url, username)) as client:
+    with common.client() as client:
         stats = client.get("/stats")
         health = client.get("/health/detailed")
-    if json_:
+    if common.as_json:
         output.as_json({"stats": stats, "health": health})
     else:
         _show(stats, health)

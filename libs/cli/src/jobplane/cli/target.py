@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from jobplane.cli.client import Client
 from jobplane.cli.failures import Exit, Failed
 from jobplane.local import connections
 from jobplane.local.connections import CommandLine
 from jobplane.local.data_dir import DEFAULT, DataDirectory
 
+DEFAULT_DATA = DEFAULT
 DataOption = Annotated[
     Path, typer.Option("--data", metavar="DIR", envvar="JOBPLANE_DATA", help="Data directory of the platform here.")
 ]
@@ -49,4 +51,15 @@ def find(data: Path, url: str | None, username: str | None) -> Target:
     return Target(CommandLine(url=url.rstrip("/"), username=username, password=password), None)
 
 
-DEFAULT_DATA = DEFAULT
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What every command that asks a platform may be told: which one, as whom, and whether a script will read it."""
+
+    data: DataOption = DEFAULT_DATA
+    url: UrlOption = None
+    username: UsernameOption = None
+    as_json: JsonOption = False
+
+    def client(self) -> Client:
+        """A connection to that platform. Raises Failed: there is none."""
+        return Client(find(self.data, self.url, self.username))

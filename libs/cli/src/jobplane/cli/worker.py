@@ -13,7 +13,7 @@ from jobplane.local.data_dir import DataDirectory
 
 ModulesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="MODULE…", help="Modules that declare handlers, e.g. my.module.", show_default=False),
+    typer.Argument(metavar="MODULE", help="Modules that declare handlers, e.g. my.module.", show_default=False),
 ]
 ConnectionOption = Annotated[
     Path | None,
