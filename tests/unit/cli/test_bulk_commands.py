@@ -12,6 +12,7 @@ from tests.support.commands import CommandLineOf
 from tests.unit.cli.scripted import Gateway, gateway
 
 ID = "01920a40-0000-7000-8000-00000000b01c"
+OTHER = "01920a40-0000-7000-8000-00000000b01d"
 ONE = f"/operations/{ID}"
 
 
@@ -79,6 +80,15 @@ def test_a_plan_that_is_not_confirmed_is_not_left_behind(scripted: Gateway, comm
     scripted.will(f"POST {ONE}/stop", operation("stopped", total=11))
     assert "Nothing was done." in command("bulk", "retry", "status:failed").err
     assert scripted.bodies(f"POST {ONE}/stop") == [{"reason": "it was not confirmed"}]
+
+
+def test_a_plan_that_would_skip_each_job_is_not_run(scripted: Gateway, command: CommandLineOf) -> None:
+    scripted.will("POST /jobs/bulk", operation("planned", skipping={"job_not_failed": 2, "job_not_found": 1}))
+    scripted.will(f"POST {ONE}/stop", operation("stopped"))
+    said = command("bulk", "retry", "status:completed", "--yes")
+    assert said.code == 1
+    assert "Of 3 jobs each would be skipped (2 job_not_failed, 1 job_not_found): nothing was done." in said.err
+    assert scripted.bodies(f"POST {ONE}/stop") == [{"reason": "each job would be skipped"}]
 
 
 def test_a_plan_of_an_earlier_dry_run_outlives_a_no(scripted: Gateway, command: CommandLineOf) -> None:
@@ -165,14 +175,27 @@ def test_a_detached_operation_is_not_followed(scripted: Gateway, command: Comman
 def test_ids_come_from_a_file(scripted: Gateway, command: CommandLineOf, tmp_path: Path) -> None:
     will_be_done(scripted)
     ids = tmp_path / "ids"
-    ids.write_text("a\nb\n")
+    ids.write_text(f"{ID}\n{OTHER}\n")
     assert command("bulk", "run", "--ids-from", str(ids)).code == 0
-    assert scripted.bodies("POST /jobs/bulk")[0]["ids"] == ["a", "b"]
+    assert scripted.bodies("POST /jobs/bulk")[0]["ids"] == [ID, OTHER]
+
+
+def test_what_is_no_id_is_told_as_it_was_written(scripted: Gateway, command: CommandLineOf, tmp_path: Path) -> None:
+    ids = tmp_path / "ids"
+    ids.write_text(f"{ID}\nJOB\n{OTHER}\n")
+    said = command("bulk", "run", "--ids-from", str(ids))
+    assert (said.code, "'JOB'" in said.err, scripted.asked) == (2, True, [])
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["retry"], ["retry", "status:failed", "--ids-from", "-"], ["edit", "status:failed"], ["run", "--ids-from", "/no"]],
+    [
+        ["retry"],
+        ["retry", " "],
+        ["retry", "status:failed", "--ids-from", "-"],
+        ["edit", "status:failed"],
+        ["run", "--ids-from", "/no"],
+    ],
 )
 def test_what_is_to_be_done_to_which_jobs_must_be_said(command: CommandLineOf, arguments: list[str]) -> None:
     assert command("bulk", *arguments).code == 2
@@ -205,8 +228,16 @@ def test_a_list_says_who_asked_and_what_is_taken_back(scripted: Gateway, command
     scripted.will("GET /operations", {"items": [one, two], "next_cursor": None})
     _, first, second = command("bulk", "list").out.splitlines()
     assert "  anna  " in first
-    assert first.endswith(f"undo of {ID}: wrong")
+    assert first.endswith(f"undo of {ID}, wrong")
     assert two["actor"]["id"] in second
+
+
+def test_an_operation_tells_the_names_of_its_errors(scripted: Gateway, command: CommandLineOf) -> None:
+    breakdown = {"error": {"9f86d081884c7d65": 3}, "error_types": {"9f86d081884c7d65": "Timeout"}}
+    scripted.will(f"GET {ONE}", operation("planned", breakdown=breakdown))
+    said = command("bulk", "show", ID)
+    assert "3 Timeout (9f86d081884c7d65)" in said.out
+    assert "error_types" not in said.out
 
 
 def test_jobs_are_named_in_one_way(command: CommandLineOf) -> None:

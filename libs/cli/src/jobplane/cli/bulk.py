@@ -4,6 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 
@@ -125,7 +126,7 @@ def show(common: Common, operation_id: OperationArgument) -> None:
     if common.as_json:
         output.as_json(found)
     else:
-        output.fields(found)
+        output.fields(found | {"breakdown": operations.told_breakdown(found)})
 
 
 @app.command()
@@ -178,10 +179,10 @@ def _wish(action: str, which: Which) -> dict[str, Any]:
         raise Failed(message, Exit.USAGE)
     if which.ids_from is not None:
         return {"action": action, "ids": _ids(which.ids_from)}
-    if not which.query:
+    if not " ".join(which.query or []).strip():
         message = "Say which jobs: a query, e.g. 'status:failed queue:mail', or --ids-from FILE."
         raise Failed(message, Exit.USAGE)
-    return {"action": action, "filter": " ".join(which.query)}
+    return {"action": action, "filter": " ".join(which.query or [])}
 
 
 def _ids(file: Path) -> list[str]:
@@ -194,7 +195,18 @@ def _ids(file: Path) -> list[str]:
     if not ids:
         message = f"There are no ids in {file}."
         raise Failed(message, Exit.USAGE)
+    wrong = next((number for number, one in enumerate(ids) if not _is_id(one)), None)
+    if wrong is not None:
+        message = f"{ids[wrong]!r} in {file} is no id of a job, after {wrong} others: nothing was done."
+        raise Failed(message, Exit.USAGE)
     return ids
+
+
+def _is_id(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
 
 
 def _items(page: list[dict[str, Any]], *, as_json: bool) -> None:

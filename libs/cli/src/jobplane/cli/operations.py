@@ -60,6 +60,7 @@ def begin(common: Common, path: str, wish: dict[str, Any], terms: PlanTerms) -> 
                 typer.echo(f"run it: jobplane bulk start {plan['id']}")
             return
         try:
+            _require_use(plan)
             _agree(plan, yes=terms.yes, as_json=common.as_json)
         except (Failed, typer.Abort):
             _drop(client, plan)
@@ -85,6 +86,13 @@ def run_plan(common: Common, operation_id: str, max_drift: int | None, terms: Te
         _follow(client, plan, running, max_drift, detach=terms.detach, as_json=common.as_json)
 
 
+def _require_use(plan: Operation) -> None:
+    if _is_vain(plan):
+        codes = output.counts(plan["skipping"])
+        message = f"Of {output.jobs(plan['total'])} each would be skipped ({codes}): nothing was done."
+        raise Failed(message)
+
+
 def _agree(plan: Operation, *, yes: bool, as_json: bool) -> None:
     total = plan.get("total") or 0
     if total == 0:
@@ -95,9 +103,18 @@ def _agree(plan: Operation, *, yes: bool, as_json: bool) -> None:
     asking.agree(f"{plan['action']} {output.jobs(total)}", total, yes=yes)
 
 
+def _is_vain(plan: Operation) -> bool:
+    """There are jobs, but none that anything could be done to."""
+    skipping = sum((plan.get("skipping") or {}).values())
+    return bool(skipping == plan.get("total") != 0)
+
+
 def _drop(client: Client, plan: Operation) -> None:
     """Leave no plan behind that nobody wants; if it cannot be stopped, it is never run and is soon over by itself."""
-    reason = "it was not confirmed" if plan.get("total") else "no job fits"
+    if not plan.get("total"):
+        reason = "no job fits"
+    else:
+        reason = "each job would be skipped" if _is_vain(plan) else "it was not confirmed"
     with suppress(Failed):
         client.post(f"/operations/{part(plan['id'])}/stop", {"reason": reason})
 
@@ -156,7 +173,7 @@ def look(client: Client, operation_id: str) -> Operation:
 
 def table(operations: Iterable[Operation]) -> None:
     """Operations, a line for each."""
-    headers = ["OPERATION", "ACTION", "STATUS", "DONE", "SKIP", "BY", "AGE", "REASON"]
+    headers = ["OPERATION", "ACTION", "STATUS", "DONE", "SKIP", "BY", "AGE", "SKIPPED FOR, REASON"]
     output.table(headers, map(_row, operations))
 
 
@@ -168,10 +185,10 @@ def _row(operation: Operation) -> list[str]:
         operation["action"],
         operation["status"],
         str(operation["done"]) if total is None else f"{operation['done']}/{total}",
-        output.counts(operation.get("codes")) or str(operation["skipped"]),
+        str(operation["skipped"]),
         operation.get("actor_name") or operation["actor"]["id"],
         output.age(operation["requested_at"]),
-        ": ".join(filter(None, (undo, operation.get("reason")))),
+        ", ".join(filter(None, (output.counts(operation.get("codes")), undo, operation.get("reason")))),
     ]
 
 
@@ -237,15 +254,19 @@ def _show(operation: Operation, *, as_json: bool) -> None:
         table([operation])
 
 
+def told_breakdown(plan: Operation) -> dict[str, dict[str, int]]:
+    """What its jobs are: of each property how many have which value, errors by their names."""
+    breakdown = dict(plan.get("breakdown") or {})
+    types = breakdown.pop("error_types", {})
+    groups = breakdown.get("error", {}).items()
+    named = {f"{types[group]} ({group})" if group in types else group: count for group, count in groups}
+    return breakdown | {"error": named} if named else breakdown
+
+
 def _explain(plan: Operation) -> None:
     """What a plan is about, on standard error: the answer comes later."""
     typer.echo(f"{plan['action']}: {output.jobs(plan['total'])}", err=True)
-    breakdown = plan.get("breakdown") or {}
-    types = breakdown.pop("error_types", {})
-    breakdown["error"] = {
-        f"{types[group]} ({group})" if group in types else group: n for group, n in breakdown.get("error", {}).items()
-    }
-    for name, counts in breakdown.items():
+    for name, counts in told_breakdown(plan).items():
         if counts:
             typer.echo(f"  by {name}: {output.counts(counts)}", err=True)
     if plan.get("skipping"):

@@ -51,6 +51,7 @@ _KNOWN: Final[dict[str, Callable[[Problem], str]]] = {
     "version_conflict": _overtaken,
     "already_undone": _named("undone_by", "undone by {}"),
     "unique_key_taken": _named("holder", "held by job {}"),
+    "reason_required": lambda _problem: "with --reason",
     "still_unreadable": _named("reason", "{}"),
 }
 """What some refusals tell besides, by their code; nothing if it is not there."""
