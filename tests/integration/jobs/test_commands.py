@@ -8,6 +8,7 @@ import pytest
 
 from jobplane.chassis import clock, queries
 from jobplane.chassis.ids import new_id
+from jobplane.contracts import instants
 from jobplane.contracts.commands import AnyJobCommand, CancelJob, ForceRunJob, RetryJob
 from jobplane.contracts.envelope import CommandOutcome
 from jobplane.contracts.errors import Refused
@@ -109,7 +110,7 @@ async def test_a_command_about_another_version_is_refused(driver: Driver) -> Non
         "status": "PENDING",
         "position": created.position,
         "changed_by": {"id": ADMIN.id, "kind": "user"},
-        "changed_at": created.created_at.isoformat(),
+        "changed_at": instants.written(created.created_at),
     }
     later = OneCommand(command_id=wanted.command_id)
     assert (await queries.ask(driver.gateway, "jobs", "command", later, CommandOutcome)).facts == conflict.facts

@@ -102,7 +102,7 @@ def test_an_entry_tells_who_did_what_to_which_job_and_why() -> None:
     assert (made.trace_id, made.refused, made.code, made.times) == (TRACE, False, None, 1)
 
 
-EDITED = {
+EDITED: dict[str, Any] = {
     "changed": ["payload", "queue", "priority", "run_at", "max_attempts"],
     "was": {"payload": JOB, "queue": "mail", "priority": 5, "run_at": "2026-11-01T12:00:01Z", "max_attempts": 3},
     "now": {"payload": JOB, "queue": "slow", "priority": 7, "run_at": "2026-11-01T13:00:00Z", "max_attempts": 8},
@@ -117,7 +117,8 @@ def test_an_edited_job_tells_what_it_was_and_is_but_not_its_payload() -> None:
 
 
 def test_jobs_that_were_edited_at_once_tell_the_same() -> None:
-    each = {"job": JOB, "version": 3, "kind": "a", **EDITED}
+    by_postgres = {"was": {**EDITED["was"], "run_at": "2026-11-01T12:00:01+00:00"}}
+    each = {"job": JOB, "version": 3, "kind": "a", **EDITED, **by_postgres}
     one, other = each, each | {"changed": ["queue"]}
     body = {"type": "job.edited.v1", "shared": {"before": "FAILED", "after": "FAILED"}, "items": [one, other]}
     first, second = entries(event("operation.jobs_changed.v1", body), EVT_JOBS)

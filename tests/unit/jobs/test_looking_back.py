@@ -8,6 +8,7 @@ import pytest
 from pydantic import JsonValue
 
 from jobplane.chassis.ids import new_id
+from jobplane.contracts import instants
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.jobs import StopState
@@ -58,7 +59,7 @@ def test_a_new_job_begins_with_what_it_was_given() -> None:
         "kind": (None, "image.thumbnail"),
         "queue": (None, "images"),
         "priority": (None, 3),
-        "run_at": (None, T0.isoformat()),
+        "run_at": (None, instants.written(T0)),
         "max_attempts": (None, 5),
         "tags": (None, ["a"]),
         "payload": (None, {"side": 1}),
@@ -76,7 +77,7 @@ def test_an_event_tells_only_what_is_otherwise() -> None:
     ended = changed(story, complete(result=RESULT))
     assert ended == {
         "status": ("RUNNING", "COMPLETED"),
-        "finished_at": (None, T0.isoformat()),
+        "finished_at": (None, instants.written(T0)),
         "result": (None, [1, 2]),
     }
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from jobplane.contracts import instants
 from jobplane.contracts.job_events import ErrorFact, JobCompleted, JobFailed, JobOrphaned, JobReleased, JobStarted
 from jobplane.contracts.jobs import JobStatus
 from tests.unit.jobs.story import (
@@ -44,7 +45,7 @@ def test_a_job_cannot_be_started_before_its_time() -> None:
     story = (
         given(create(run_at=run_at))
         .when(lease())
-        .then_refused("job_not_due", status="PENDING", run_at=run_at.isoformat())
+        .then_refused("job_not_due", status="PENDING", run_at=instants.written(run_at))
     )
     story.after(hours=1).when(lease()).then(JobStarted)
 
@@ -97,7 +98,7 @@ def test_a_failure_with_attempts_left_waits_for_the_next_one() -> None:
         error_fingerprint="f" * 16,
         finished_at=None,
     )
-    story.when(lease("b")).then_refused("job_not_due", status="PENDING", run_at=story.job.run_at.isoformat())
+    story.when(lease("b")).then_refused("job_not_due", status="PENDING", run_at=instants.written(story.job.run_at))
 
 
 def test_the_last_failure_finishes_the_job() -> None:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from jobplane.contracts import instants
 from jobplane.contracts.job_filter import LONGEST_AGE, Bounds, Span
 
 _RANGE: Final = re.compile(r"(?P<sign>>=|<=|>|<)?(?P<first>.+?)(?:\.\.(?P<last>.+))?", re.DOTALL)
@@ -114,9 +115,9 @@ def narrowed(known: Any, found: Any) -> Any:  # noqa: ANN401 - spans, bounds or 
 def told_span(stretch: Span) -> Iterator[str]:
     """What `span` and `narrowed` make the stretch of."""
     if stretch.since is not None:
-        yield f">={_written(stretch.since)}"
+        yield f">={instants.written(stretch.since)}"
     if stretch.until is not None:
-        yield f"<{_written(stretch.until)}"
+        yield f"<{instants.written(stretch.until)}"
 
 
 def told_bounds(stretch: Bounds) -> Iterator[str]:
@@ -175,10 +176,6 @@ def _bounds(least: int | None, most: int | None) -> Bounds:
         return Bounds(least=least, most=most)
     except ValidationError as error:
         raise BadValue("the range is empty: it ends before it begins") from error
-
-
-def _written(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _most(first: Any, second: Any) -> Any:  # noqa: ANN401 - instants or numbers

@@ -335,9 +335,14 @@ def edit_in_words(
     changed: Sequence[str], was: Mapping[str, JsonValue], now: Mapping[str, JsonValue]
 ) -> tuple[str, str]:
     """What an edit changed, before and after; of a payload only that it is another one."""
-    before = [_PAYLOAD if name == _PAYLOAD else f"{_EDITED[name]} {was[name]}" for name in changed]
-    after = [f"another {_PAYLOAD}" if name == _PAYLOAD else f"{_EDITED[name]} {now[name]}" for name in changed]
+    before = [_PAYLOAD if name == _PAYLOAD else _told(name, was[name]) for name in changed]
+    after = [f"another {_PAYLOAD}" if name == _PAYLOAD else _told(name, now[name]) for name in changed]
     return ", ".join(before), ", ".join(after)
+
+
+def _told(name: str, value: JsonValue) -> str:
+    # instants of chunks are written by PostgreSQL, with their offset
+    return f"{_EDITED[name]} {value}".replace("+00:00", "Z")
 
 
 _PAYLOAD: Final = "payload"

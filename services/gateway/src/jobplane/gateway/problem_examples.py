@@ -98,7 +98,7 @@ FACTS: Final[Mapping[str, dict[str, Any]]] = {
         "version": 12,
         "changed_by": {"id": "01920a3c-0000-7000-8000-000000000001", "kind": "user"},
         "changed_by_name": "anna",
-        "changed_at": "2026-11-22T12:00:00.123456+00:00",
+        "changed_at": "2026-11-22T12:00:00.123456Z",
         "position": 4711,
     },
     "plan_mismatch": {"operation_status": "planned", "planned_action": "cancel"},

@@ -5,6 +5,7 @@ from typing import Final
 
 from pydantic import JsonValue
 
+from jobplane.contracts import instants
 from jobplane.contracts.jobs import Change
 from jobplane.jobs.job import Job
 
@@ -31,7 +32,7 @@ _SHOWN: Final[Mapping[str, Callable[[Job, Texts], JsonValue]]] = {
     "kind": lambda job, _: job.kind,
     "queue": lambda job, _: job.queue,
     "priority": lambda job, _: job.priority,
-    "run_at": lambda job, _: job.run_at.isoformat(),
+    "run_at": lambda job, _: instants.written(job.run_at),
     "max_attempts": lambda job, _: job.max_attempts,
     "timeout_s": lambda job, _: None if job.timeout_ms is None else job.timeout_ms / 1000,
     "tags": lambda job, _: list(job.tags),
@@ -43,7 +44,7 @@ _SHOWN: Final[Mapping[str, Callable[[Job, Texts], JsonValue]]] = {
     "attempt": lambda job, _: job.attempt,
     "worker": lambda job, _: job.worker,
     "forced": lambda job, _: job.forced,
-    "finished_at": lambda job, _: job.finished_at.isoformat() if job.finished_at else None,
+    "finished_at": lambda job, _: instants.written(job.finished_at) if job.finished_at else None,
     "stop": lambda job, _: job.stop.value if job.stop else None,
     "result": lambda job, texts: _body(job.result_ref, texts, None),
     "error": _error,

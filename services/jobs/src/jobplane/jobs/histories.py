@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from psycopg_pool import AsyncConnectionPool
 from pydantic import JsonValue
 
-from jobplane.contracts import cursors
+from jobplane.contracts import cursors, instants
 from jobplane.contracts.envelope import EventRecord
 from jobplane.contracts.errors import Refused
 from jobplane.contracts.ids import CommandId, Position
@@ -125,14 +125,16 @@ def refuse_to_foresee(query: OneJob, head: int, now: datetime) -> None:
         detail = f"The journal ends at position {head}: give the position that an answer told."
         raise Refused("position_not_reached", detail, {"position": head})
     if query.at is not None and query.at > now + _SKEW:
-        told = now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        told = instants.written(now.replace(microsecond=0))
         detail = f"Here it is {told}: give an instant that is over, or leave as_of out."
         raise Refused("as_of_in_the_future", detail, {"now": told})
 
 
 def _not_there_yet(created: EventRecord) -> Refused:
-    detail = f"The job was not there yet: it was created at {created.at.isoformat()} (position {created.position})."
-    return Refused("job_not_found", detail, {"job_id": created.stream_id, "created_at": created.at.isoformat()})
+    detail = (
+        f"The job was not there yet: it was created at {instants.written(created.at)} (position {created.position})."
+    )
+    return Refused("job_not_found", detail, {"job_id": created.stream_id, "created_at": instants.written(created.at)})
 
 
 def _was_there(event: EventRecord, query: OneJob) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from psycopg import AsyncConnection
 from pydantic import JsonValue
 
+from jobplane.contracts import instants
 from jobplane.contracts.ids import JobId
 from jobplane.jobs.decisions import AlreadyThere, Rejected
 from jobplane.jobs.past import archived_at, who_changed
@@ -92,7 +93,7 @@ async def explained(conn: AsyncConnection[Any], told: Stored) -> Stored:
     at = await archived_at(conn, told.job_id) if told.code == NOT_FOUND else None
     if at is None:
         return told
-    facts = told.facts | {"archived_at": at.isoformat()}
+    facts = told.facts | {"archived_at": instants.written(at)}
     return replace(told, code=ARCHIVED.code, detail=ARCHIVED.detail, facts=facts)
 
 

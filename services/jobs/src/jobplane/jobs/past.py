@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
+from jobplane.contracts import instants
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.envelope import EventRecord, trace_id_of
 from jobplane.contracts.ids import EventId, JobId
@@ -80,7 +81,7 @@ async def who_changed(conn: AsyncConnection[Any], job_id: JobId, version: int) -
     event = found[0]
     return {
         "changed_by": {"id": event.actor.id, "kind": event.actor.kind.value},
-        "changed_at": event.at.isoformat(),
+        "changed_at": instants.written(event.at),
         "position": event.position,
     }
 

@@ -10,6 +10,7 @@ from typing import Final, Self, assert_never
 
 from pydantic import JsonValue
 
+from jobplane.contracts import instants
 from jobplane.contracts.actors import Actor
 from jobplane.contracts.queues import (
     AnyQueueCommand,
@@ -112,7 +113,7 @@ def decide(command: AnyQueueCommand, state: Control) -> AnyQueueEvent | Rejected
     match command:
         case PauseQueue():
             if state.paused is not None and (state.paused.drain or not command.drain):
-                return _refuse("already_paused", since=state.paused.at.isoformat())
+                return _refuse("already_paused", since=instants.written(state.paused.at))
             return QueuePaused(queue=queue, kind=kind, drain=command.drain)
         case ResumeQueue():
             return _refuse("not_paused") if state.paused is None else QueueResumed(queue=queue, kind=kind)

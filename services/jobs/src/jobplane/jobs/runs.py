@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, assert_never
 
+from jobplane.contracts import instants
 from jobplane.contracts.ids import JobId
 from jobplane.contracts.job_events import (
     Body,
@@ -142,7 +143,7 @@ def _lease(command: LeaseJob, state: Job, context: Context) -> Decision:
     if state.status is not JobStatus.PENDING:
         return refuse("job_not_pending", state)
     if state.run_at > context.now and not state.forced:
-        return refuse("job_not_due", state, run_at=state.run_at.isoformat())
+        return refuse("job_not_due", state, run_at=instants.written(state.run_at))
     started = JobStarted(
         **of_job(state),
         after=JobStatus.RUNNING,
