@@ -66,7 +66,6 @@ class Stutterer:
         self._stop = threading.Event()
         self._held: dict[str, dict[str, Any]] = {}
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name=name, daemon=True)
-        self.reported = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -125,7 +124,6 @@ class Stutterer:
     def _settle(self, item: dict[str, Any], answer: dict[str, Any]) -> None:
         job = self._held.pop(item["token"], None)
         if job is not None:
-            self.reported += 1
             told = {"job": item["job"], "run": job["run"], "token": item["token"], "outcome": item["outcome"]}
             self._history.note("reported", worker=self._name, status=answer["status"], **told)
 
