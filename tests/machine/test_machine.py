@@ -358,7 +358,8 @@ def test_whatever_comes_in_whatever_order_the_service_is_what_the_model_believes
     for what, times in sorted(met.items()):
         sys.stdout.write(f"{what}: {times}\n")
     assert met["crash"] > EXAMPLES
-    assert met.keys() >= MET
+    # Of histories drawn at random some may lack what is rare; those that are the same each time have everything.
+    assert LONG or met.keys() >= MET
 
 
 @pytest.mark.parametrize("mistake", MUTANTS if LONG else ORDINARY)
